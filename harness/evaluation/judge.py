@@ -1,0 +1,233 @@
+"""Generations in, verdicts out: an LLM scores each answer from 1 to 5.
+
+The judge reasons first and ends with a line `score N`. On our own server the prompt travels as
+token ids and the output is held to that form; elsewhere one chat request an answer is sent and
+the form is only asked for. Answers without a readable score are unscored, with the reason.
+Knows nothing of sides, slices or gates; identical answers to an item share one verdict.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from harness.errors import EndpointError
+from harness.evaluation.cache import Cache
+from harness.evaluation.client import Answer, Client, all_of
+from harness.evaluation.generate import Advance, Chat
+from harness.jsonio import digest
+from harness.recipe import Judge
+from harness.types import Generation, Item, Message, Verdict
+
+FORM = r"([^\n]*\n){0,12}score [1-5]"
+"""What a constrained judge may say: at most twelve lines of reasoning, then the score."""
+
+_SCORE = re.compile(r"^\W*score\W*([1-5])\W*$", re.IGNORECASE | re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\{(prompt|reference|rubric|response)\}")
+_BATCH = 32
+
+
+class JudgeIdentity(NamedTuple):
+    """Who judges: a change in any part makes every old verdict void."""
+
+    model: str
+    """Name in the request."""
+    label: str
+    """model@digest12, as the comparison names it."""
+    prompt: str
+    """The judge prompt with its placeholders."""
+
+
+class Verdicts(NamedTuple):
+    """Verdicts in the order of the generations."""
+
+    records: list[Verdict]
+    n_calls: int
+    n_from_cache: int
+
+
+class _Case(NamedTuple):
+    text: str
+    key: str
+
+
+def identify(settings: Judge, model: str, prompt: str, weights: str) -> JudgeIdentity:
+    """`weights` is the base's digest on our own server, the endpoint's address elsewhere."""
+    parts = {
+        "model": model,
+        "prompt": prompt,
+        "weights": weights,
+        "form": FORM,
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+    }
+    name = model.partition("@")[0]
+    return JudgeIdentity(model, f"{name}@{digest(parts)[:12]}", prompt)
+
+
+def judge_prompt(template: str, item: Item, response: str) -> str:
+    """The judge prompt of one answer; what is filled in is never itself expanded."""
+    values = {
+        "prompt": "\n".join(message.content for message in item.messages),
+        "reference": item.reference or "",
+        "rubric": item.rubric or "",
+        "response": response,
+    }
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
+
+
+async def judge(
+    items: Sequence[Item],
+    generations: Sequence[Generation],
+    *,
+    identity: JudgeIdentity,
+    settings: Judge,
+    chat: Chat | None,
+    max_context: int,
+    client: Client,
+    cache: Cache,
+    advance: Advance,
+) -> Verdicts:
+    """Score every generation. `chat` renders token ids for our own server; None: chat requests.
+
+    A failed generation is unscored without a call. What could not be judged is not cached.
+    """
+    by_id = {item.id: item for item in items}
+    cases = [_case(identity, by_id[each.item_id], each) for each in generations]
+    done = {
+        key: Verdict.model_validate(value)
+        for key, value in cache.get(case.key for case in cases if case).items()
+    }
+    n_from_cache = sum(case is not None and case.key in done for case in cases)
+    advance(n_from_cache + sum(case is None for case in cases))
+    waiting = list({case.key: case for case in cases if case and case.key not in done}.values())
+    copies = _count(cases)
+
+    async def one(batch: Sequence[_Case]) -> None:
+        verdicts = await _score(batch, identity, settings, chat, max_context, client)
+        found = dict(zip((case.key for case in batch), verdicts, strict=True))
+        cache.put({key: each.dump() for key, each in found.items() if each.state == "scored"})
+        done.update(found)
+        advance(sum(copies[case.key] for case in batch))
+
+    size = _BATCH if chat else 1
+    await all_of(one(waiting[start : start + size]) for start in range(0, len(waiting), size))
+    records = [
+        _for(each, done[case.key] if case else None)
+        for each, case in zip(generations, cases, strict=True)
+    ]
+    return Verdicts(records, len(waiting), n_from_cache)
+
+
+def _case(identity: JudgeIdentity, item: Item, generation: Generation) -> _Case | None:
+    if generation.state == "failed":
+        return None
+    response = unicodedata.normalize("NFC", generation.text).rstrip()
+    text = judge_prompt(identity.prompt, item, response)
+    return _Case(text, digest({"kind": "verdict", "judge": identity.label, "prompt": text}))
+
+
+def _count(cases: Sequence[_Case | None]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for case in cases:
+        if case:
+            counts[case.key] = counts.get(case.key, 0) + 1
+    return counts
+
+
+async def _score(
+    batch: Sequence[_Case],
+    identity: JudgeIdentity,
+    settings: Judge,
+    chat: Chat | None,
+    max_context: int,
+    client: Client,
+) -> list[Verdict]:
+    try:
+        if chat is None:
+            return [_verdict(await _ask_by_chat(batch[0], identity, settings, client))]
+        return await _ask_by_ids(batch, identity, settings, chat, max_context, client)
+    except EndpointError as error:
+        return [_unscored(str(error)) for _ in batch]
+
+
+async def _ask_by_chat(
+    case: _Case, identity: JudgeIdentity, settings: Judge, client: Client
+) -> Answer:
+    return await client.chat(
+        identity.model,
+        [Message(role="user", content=case.text)],
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+    )
+
+
+async def _ask_by_ids(
+    batch: Sequence[_Case],
+    identity: JudgeIdentity,
+    settings: Judge,
+    chat: Chat,
+    max_context: int,
+    client: Client,
+) -> list[Verdict]:
+    room = max_context - settings.max_tokens
+    prompts = [chat.prompt_ids([Message(role="user", content=case.text)]) for case in batch]
+    fitting = [ids for ids in prompts if len(ids) <= room]
+    answers = iter(
+        await client.complete(
+            identity.model,
+            fitting,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            logprobs=len("12345"),
+            extra_body={
+                "stop_token_ids": list(chat.stop_ids),
+                "structured_outputs": {"regex": FORM},
+            },
+        )
+        if fitting
+        else []
+    )
+    return [
+        _verdict(next(answers))
+        if len(ids) <= room
+        else _unscored(f"judge prompt of {len(ids)} tokens exceeds the judge's context")
+        for ids in prompts
+    ]
+
+
+def _verdict(answer: Answer) -> Verdict:
+    found = _SCORE.findall(answer.text)
+    if not found:
+        cut = " (cut at judge.max_tokens)" if answer.finish_reason == "length" else ""
+        return _unscored(f"no line 'score N' in the judge's answer{cut}: {answer.text[-200:]!r}")
+    return Verdict(
+        item_id="",
+        role="base",
+        state="scored",
+        score=int(found[-1]),
+        expected=_expected(answer.digits),
+        reason=answer.text.strip(),
+    )
+
+
+def _expected(digits: dict[int, float] | None) -> float | None:
+    """Probability-weighted score over the digits 1–5, renormalised; None without all five."""
+    if digits is None or len(digits) < 5:
+        return None
+    weights = {digit: math.exp(logprob) for digit, logprob in digits.items()}
+    total = sum(weights.values())
+    return round(sum(digit * weight for digit, weight in weights.items()) / total, 6)
+
+
+def _unscored(reason: str) -> Verdict:
+    return Verdict(item_id="", role="base", state="unscored", reason=reason)
+
+
+def _for(generation: Generation, verdict: Verdict | None) -> Verdict:
+    verdict = verdict or _unscored(f"generation failed: {generation.error}")
+    side = {"item_id": generation.item_id, "role": generation.role, "sample": generation.sample}
+    return verdict.model_copy(update=side)

@@ -1,0 +1,67 @@
+"""One round's directory: its file names and which stages are complete.
+
+A stage is complete when `<stage>.done.json` exists; it is written last and holds the digest of
+what the stage was made from, so a stage made from something else counts as not done. Knows nothing
+of what the stages do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.jsonio import read_json, read_jsonl, write_json, write_jsonl
+from harness.types import SCHEMA, Record
+
+R = TypeVar("R", bound=Record)
+
+
+class Run:
+    """Paths and completeness of one round."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.recipe_path = run_dir / "recipe.yaml"
+        self.plan_path = run_dir / "plan.json"
+        self.job_dir = run_dir / "train"
+        self.items_path = run_dir / "items.jsonl"
+        self.generations_path = run_dir / "generations.jsonl"
+        self.verdicts_path = run_dir / "verdicts.jsonl"
+        self.comparison_path = run_dir / "comparison.json"
+        self.decision_path = run_dir / "decision.json"
+        self.adapter_path = run_dir / "adapter.json"
+        self.probe_path = run_dir / "probe.json"
+        self.environment_path = run_dir / "env.json"
+        self.server_log_path = run_dir / "server.log"
+
+    @property
+    def run_id(self) -> str:
+        return self.run_dir.name
+
+    def report_path(self, suffix: str) -> Path:
+        """report.html, report.md or report.json."""
+        return self.run_dir / f"report.{suffix}"
+
+    def done(self, stage: str, made_from: str) -> dict[str, Any] | None:
+        """What `finish` noted for a stage made from the same inputs; None when not complete."""
+        path = self.run_dir / f"{stage}.done.json"
+        if not path.exists():
+            return None
+        note = read_json(path)
+        return dict(note["note"]) if note["made_from"] == made_from else None
+
+    def finish(self, stage: str, made_from: str, **note: Any) -> None:
+        """Mark a stage complete; call after all its files are written."""
+        value = {"schema": SCHEMA, "made_from": made_from, "note": note}
+        write_json(self.run_dir / f"{stage}.done.json", value)
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """One record a line, replaced atomically."""
+    write_jsonl(path, (record.dump() for record in records))
+
+
+def read_records(path: Path, kind: type[R]) -> Sequence[R]:
+    """The records of a file that `write_records` wrote."""
+    return [kind.model_validate(value) for _, value in read_jsonl(path)]
