@@ -15,7 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import StoreError, nearest
-from harness.jsonio import append_jsonl, digest, file_digest, locked, read_json, write_json
+from harness.jsonio import (
+    append_jsonl,
+    digest,
+    file_digest,
+    locked,
+    read_json,
+    read_jsonl,
+    write_json,
+)
 from harness.types import SCHEMA, Decision, Manifest
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -143,9 +151,17 @@ class Store:
         return aliases[name]
 
     def move_alias(
-        self, alias: str, version: str, *, at: str, decision: str | None, run: str | None
+        self,
+        alias: str,
+        version: str,
+        *,
+        at: str,
+        decision: str | None,
+        run: str | None,
+        override: str | None = None,
     ) -> str | None:
-        """Point `alias` at `version` atomically and log it; returns the version it pointed at."""
+        """Point `alias` at `version` atomically and log it; returns the version it pointed at.
+        `override` is the reason for a move that no passing decision allows."""
         if not NAME.fullmatch(alias) or alias == "base":
             raise StoreError(
                 f"{alias!r} is not an alias; accepted: lower-case letters, digits, '.', '_', '-', "
@@ -157,8 +173,21 @@ class Store:
             previous = aliases.get(alias)
             write_json(self.aliases_path, {"schema": SCHEMA, "aliases": aliases | {alias: version}})
             entry = {"alias": alias, "version": version, "previous": previous, "at": at}
-            append_jsonl(self.log_path, entry | {"decision": decision, "run": run})
+            evidence = {"decision": decision, "run": run, "override": override}
+            append_jsonl(self.log_path, entry | evidence)
         return previous
+
+    def history(self, alias: str | None = None) -> list[dict[str, Any]]:
+        """The alias log, oldest first, of one alias or of all."""
+        if not self.log_path.exists():
+            return []
+        entries = [value for _, value in read_jsonl(self.log_path)]
+        return [each for each in entries if alias in (None, each["alias"])]
+
+    def previous(self, alias: str) -> str | None:
+        """The version that an alias pointed at before its last move; None at its first."""
+        moves = self.history(alias)
+        return moves[-1]["previous"] if moves else None
 
     # decisions
 
@@ -167,6 +196,14 @@ class Store:
         key = digest(decision.dump())[:12]
         write_json(self.decisions_dir / f"{key}.json", decision.dump())
         return key
+
+    def decisions(self, version: str) -> dict[str, Decision]:
+        """Id → decision, of every decision about a version."""
+        found = {
+            path.stem: Decision.model_validate(read_json(path))
+            for path in sorted(self.decisions_dir.glob("*.json"))
+        }
+        return {key: each for key, each in found.items() if each.candidate == version}
 
 
 def read_manifest(version_dir: Path) -> Manifest:

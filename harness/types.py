@@ -286,8 +286,8 @@ class Decision(Document):
     baseline: str
     evalset: str
     judge: str
-    comparison: str
-    """Digest of the comparison decided on."""
+    comparison: str | None
+    """Digest of the comparison decided on; None when the evidence failed before there was one."""
     gate: dict[str, Any]
     """The gate section of the recipe, resolved."""
     rules: tuple[RuleResult, ...]

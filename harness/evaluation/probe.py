@@ -25,6 +25,8 @@ class ProbeReport(Record):
     n_rows: int
     max_difference: float
     """Largest |served − PEFT| log-probability over all completion tokens."""
+    tolerance: float
+    """What was accepted of it."""
     min_effect: float
     """Smallest over rows of the largest |adapter − base| log-probability."""
 
@@ -64,6 +66,7 @@ async def probe(client: Client, manifest: Manifest, *, base_name: str) -> ProbeR
         version=version,
         n_rows=len(served),
         max_difference=float(f"{max(differences):.3g}"),
+        tolerance=tolerance,
         min_effect=float(f"{min(effects):.3g}"),
     )
 

@@ -1,0 +1,124 @@
+"""What a finished round left behind: its pages, its summary, and its decision made again.
+
+Works on a run directory alone, on any machine: no server, no model, no training stack.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from harness import jsonio
+from harness.errors import StoreError
+from harness.recipe import Gate
+from harness.release.compare import compare
+from harness.release.gate import decide, ships
+from harness.report.html import render_html
+from harness.report.markdown import render_markdown
+from harness.report.record import RoundRecord
+from harness.run import Run
+from harness.store import Store
+from harness.types import Decision
+
+
+class Outcome(NamedTuple):
+    """A finished round."""
+
+    record: RoundRecord
+    run: Run
+    alias: str | None
+    """The alias that was moved, if one was."""
+
+    def summary(self) -> dict[str, Any]:
+        """What `harness round --json` prints."""
+        decision, comparison = self.record.decision, self.record.comparison
+        return {
+            "status": decision.status,
+            "candidate": decision.candidate,
+            "baseline": decision.baseline,
+            "alias": self.alias,
+            "rules": [rule.dump() for rule in decision.rules],
+            "slices": [each.dump() for each in (comparison.overall, *comparison.slices)],
+            "run_dir": str(self.run.run_dir),
+            "counts": self.record.counts,
+        }
+
+    def next_steps(self) -> list[str]:
+        """Commands worth typing now."""
+        decision = self.record.decision
+        if self.alias:
+            return [f"next     harness serve   # answers model {self.alias!r}"]
+        name = self.record.recipe.gate.baseline
+        if ships(decision) and name and "@" not in name and name != "base":
+            return [f"next     harness promote {decision.candidate} --alias {name}"]
+        return [f"next     open the report; harness gate {self.run.run_dir}"]
+
+
+def write_reports(run: Run, record: RoundRecord) -> None:
+    """The pages, and the record they are made from."""
+    jsonio.write_bytes(run.report_path("html"), render_html(record).encode())
+    jsonio.write_bytes(run.report_path("md"), render_markdown(record).encode())
+    jsonio.write_json(run.report_path("json"), record.dump())
+
+
+def read_record(run_dir: Path) -> RoundRecord:
+    """The record of a finished run. Raises StoreError when the folder is not one."""
+    path = Run(run_dir).report_path("json")
+    if not path.is_file():
+        raise StoreError(
+            f"{run_dir}: not a finished run (no {path.name})", hint="run the round to its end"
+        )
+    try:
+        return RoundRecord.model_validate(jsonio.read_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise StoreError(f"{path}: {key}: {problem['msg']}") from None
+
+
+def report_again(run_dir: Path) -> Path:
+    """Render the pages of a run anew; returns the HTML page's path."""
+    run = Run(run_dir)
+    write_reports(run, read_record(run_dir))
+    return run.report_path("html")
+
+
+def decide_again(run_dir: Path) -> Decision:
+    """Compare and decide anew from a run's answers and verdicts, with its own gate.
+
+    Raises StoreError when the outcome is not the recorded one: the records were changed.
+    """
+    record = read_record(run_dir)
+    old, gate = record.comparison, Gate.model_validate(record.decision.gate)
+    comparison = compare(
+        record.items,
+        record.generations,
+        record.verdicts,
+        candidate=old.candidate,
+        baseline=old.baseline,
+        evalset=old.evalset,
+        judge=old.judge,
+        gate=gate,
+    )
+    n_evidence = len(record.decision.rules) - len(decide(comparison, gate).rules)
+    decision = decide(comparison, gate, record.decision.rules[: max(0, n_evidence)])
+    if decision != record.decision:
+        raise StoreError(
+            f"{run_dir}: its records give another decision ({decision.status}) than the one "
+            f"recorded ({record.decision.status}); they were changed after the round"
+        )
+    return decision
+
+
+def latest_decision(store: Store, version: str) -> tuple[str, Decision]:
+    """(id, decision) that would let a version ship, else any about it. Raises StoreError when
+    the version was never judged."""
+    found = store.decisions(version)
+    if not found:
+        raise StoreError(
+            f"{version}: no decision about it in {store.home}; only a judged version is promoted",
+            hint="harness round RECIPE",
+        )
+    return next(((key, each) for key, each in found.items() if ships(each)), [*found.items()][-1])

@@ -1,0 +1,150 @@
+"""Step one of a round: everything that can be known, or found wrong, before anything is spent.
+
+Resolves the recipe's names (base, evalset, baseline, judge) against this machine and the store.
+Makes no model call and starts no process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.chat.base import base_dir
+from harness.chat.template import ChatTokenizer, load_chat
+from harness.errors import EvalsetError, RecipeError, StoreError
+from harness.evaluation import judge as judging
+from harness.evaluation.client import key_from_env
+from harness.evaluation.evalset import Evalset, find_evalset, load_evalset
+from harness.pocket import JUDGE_DIR
+from harness.progress import Reporter
+from harness.recipe import Base, LoadedRecipe, Recipe
+from harness.store import Store
+from harness.training.prepare import Prepared, prepare, train_key
+
+JUDGE_NAME = "pocket-judge"
+"""Name of the judge adapter that comes with the package."""
+
+
+class Plan(NamedTuple):
+    """Everything known before anything is spent."""
+
+    loaded: LoadedRecipe
+    prepared: Prepared
+    evalset: Evalset
+    chat: ChatTokenizer
+    base_dir: Path
+    base_name: str
+    train_key: str
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.loaded.recipe
+
+
+class Sides(NamedTuple):
+    """Who is compared, and who judges."""
+
+    candidate: str
+    baseline: str
+    """A version, or the base's served name."""
+    judge: judging.JudgeIdentity
+
+
+def make_plan(loaded: LoadedRecipe) -> Plan:
+    """Step 1: everything that can be found wrong without a model call."""
+    recipe = loaded.recipe
+    directory = base_dir(recipe.base, loaded.root)
+    prompt = recipe.judge.prompt
+    evalset = load_evalset(
+        find_evalset(recipe.eval.evalset, loaded.root), loaded.locate(prompt) if prompt else None
+    )
+    _check_slices(recipe, evalset)
+    if recipe.judge.endpoint:
+        key_from_env(recipe.judge.api_key_env, recipe.judge.endpoint)
+    prepared = prepare(loaded)
+    return Plan(
+        loaded=loaded,
+        prepared=prepared,
+        evalset=evalset,
+        chat=load_chat(loaded),
+        base_dir=directory,
+        base_name=served_name(recipe.base),
+        train_key=train_key(loaded, prepared),
+    )
+
+
+def served_name(base: Base) -> str:
+    """The base's model name at the endpoint: as the recipe says, or a directory's last part."""
+    model = base.model
+    return Path(model).name if model.startswith((".", "/", "~")) else model
+
+
+def _check_slices(recipe: Recipe, evalset: Evalset) -> None:
+    by = recipe.gate.slices.by
+    tags = {tag for item in evalset.items for tag in item.tags}
+    if by and by != "type" and by not in tags:
+        raise EvalsetError(
+            f"gate.slices.by = {by!r}: no item of {evalset.label} has that tag; "
+            f"accepted: {', '.join(sorted(tags)) or 'none (set it to null)'}"
+        )
+
+
+def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> Sides:
+    baseline = _baseline(plan, store, candidate, reporter)
+    return Sides(candidate, baseline, _judge(plan, store))
+
+
+def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> str:
+    """The version to beat. An alias that already serves this candidate stands for the version it
+    served before, so that repeating a promoted round repeats its comparison."""
+    name = plan.recipe.gate.baseline
+    if name in (None, "base", plan.base_name):
+        return plan.base_name
+    assert name is not None
+    if "@" not in name and name not in store.aliases():
+        reporter.note(f"  alias {name!r} does not exist yet: the baseline is the untuned base")
+        return plan.base_name
+    version = store.resolve(name)
+    if version == candidate and "@" not in name:
+        version = store.previous(name) or plan.base_name
+    if version != plan.base_name:
+        _same_base(plan, store, version, "gate.baseline")
+    return version
+
+
+def _same_base(plan: Plan, store: Store, version: str, key: str) -> None:
+    theirs, ours = store.manifest(version), plan.prepared
+    if theirs.base.config != ours.base.config or theirs.contract.probes != ours.contract.probes:
+        raise RecipeError(
+            f"{key}: {version} was trained on base {theirs.base.model} with another config or chat "
+            f"contract than this recipe's {ours.base.model}; one server cannot serve both",
+            hint="compare with `baseline: base`, or train with the same base and template",
+        )
+
+
+def _judge(plan: Plan, store: Store) -> judging.JudgeIdentity:
+    """The judge's identity; a judge from the store is served beside the candidate."""
+    settings = plan.recipe.judge
+    if settings.endpoint:
+        model, weights = settings.model, settings.endpoint
+    else:
+        model, weights = _own_judge(plan, store), plan.prepared.weights
+    return judging.identify(settings, model, plan.evalset.judge_prompt, weights)
+
+
+def _own_judge(plan: Plan, store: Store) -> str:
+    name = plan.recipe.judge.model
+    if name in ("base", plan.base_name):
+        return plan.base_name
+    if name == JUDGE_NAME:
+        version = store.import_version(JUDGE_DIR)
+    else:
+        try:
+            version = store.resolve(name)
+        except StoreError as error:
+            raise RecipeError(
+                f"judge.model: {error}",
+                hint="set judge.endpoint for a judge that another server runs",
+            ) from None
+    _same_base(plan, store, version, "judge.model")
+    return version

@@ -1,0 +1,200 @@
+"""A model server for a round or a terminal: start one and always stop it, or attach to a running
+one.
+
+Starts `python -m serve` as a process group of its own and talks HTTP to it. Knows nothing of
+vLLM, adapters or what is asked of the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from harness.errors import EndpointError, EnvironmentFault
+
+HOST = "127.0.0.1"
+START_S = 900.0
+"""A large model on a slow disk takes minutes; a server that died is noticed at once."""
+STOP_S = 15.0
+"""Time to end by itself after SIGTERM; then SIGKILL."""
+_POLL_S = 0.25
+_TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """What to serve. `port` None: any free one. `threads` None: one."""
+
+    home: Path
+    base_dir: Path
+    base_name: str
+    dtype: str = "float32"
+    max_lora_rank: int = 16
+    port: int | None = None
+    chat_template: Path | None = None
+    threads: int | None = None
+    extra: tuple[str, ...] = ()
+    """Further arguments for vLLM."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answered. `pid` None: somebody else's."""
+
+    base_url: str
+    """Without /v1 and without a slash at the end."""
+    pid: int | None = None
+
+    @property
+    def api_url(self) -> str:
+        """What an OpenAI client takes as its base_url."""
+        return f"{self.base_url}/v1"
+
+
+@contextlib.contextmanager
+def running(
+    spec: ServerSpec, *, log_path: Path, on_wait: Callable[[float], None] = lambda _: None
+) -> Iterator[Server]:
+    """A server for the block, whole process group stopped at its end, however it ends.
+
+    `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a
+    port in use, a missing vLLM and a server that died, with the last lines of its log.
+    """
+    port = _usable_port(spec)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("wb") as log:
+        process = _start(spec, port, log)
+    server = Server(f"http://{HOST}:{port}", process.pid)
+    try:
+        _wait_healthy(process, server, log_path, on_wait)
+        yield server
+    finally:
+        _stop(process)
+
+
+def serve_forever(spec: ServerSpec) -> int:
+    """Serve in the foreground, the log on this terminal, until the server ends or Ctrl-C; returns
+    the server's exit code. Raises KeyboardInterrupt after stopping it."""
+    process = _start(spec, _usable_port(spec), None)
+    try:
+        return process.wait()
+    finally:
+        _stop(process)
+
+
+def attach(endpoint: str, base_name: str) -> Server:
+    """A running server that serves `base_name`; `endpoint` with or without /v1.
+
+    Raises EndpointError when nothing healthy answers there or it serves another base.
+    """
+    server = Server(endpoint.rstrip("/").removesuffix("/v1"))
+    try:
+        health = httpx.get(f"{server.base_url}/health", timeout=10)
+        health.raise_for_status()
+        listed = httpx.get(f"{server.api_url}/models", timeout=10).raise_for_status().json()
+        names = [str(card["id"]) for card in listed["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise EndpointError(
+            f"{endpoint}: no healthy model server: {error or type(error).__name__}",
+            hint="start one with `harness serve`, or leave the endpoint out to have one started",
+        ) from None
+    if base_name not in names:
+        raise EndpointError(
+            f"{endpoint}: does not serve the base {base_name!r}; it serves: {', '.join(names)}",
+            hint="start `harness serve` with the same recipe, or correct compute.endpoint",
+        )
+    return server
+
+
+def command(spec: ServerSpec, port: int) -> list[str]:
+    """The command line of the server process."""
+    argv = [sys.executable, "-m", "serve", "--with-parent", "--fast-start"]
+    argv += ["--home", str(spec.home), "--base-dir", str(spec.base_dir)]
+    argv += ["--base-name", spec.base_name, "--host", HOST, "--port", str(port)]
+    argv += ["--dtype", spec.dtype, "--max-lora-rank", str(spec.max_lora_rank)]
+    if spec.chat_template:
+        argv += ["--chat-template", str(spec.chat_template)]
+    if spec.threads:
+        argv += ["--threads", str(spec.threads)]
+    return argv + (["--", *spec.extra] if spec.extra else [])
+
+
+def _usable_port(spec: ServerSpec) -> int:
+    """The port asked for, or a free one. Raises EnvironmentFault when it is taken."""
+    if importlib.util.find_spec("vllm") is None:
+        raise EnvironmentFault("serving needs vLLM, which is not installed here", hint="make setup")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, spec.port or 0))
+            probe.listen()
+        except OSError as error:
+            raise EnvironmentFault(
+                f"port {spec.port} cannot be used: {error.strerror}",
+                hint="choose another port, leave it out for any free one, or attach to the "
+                f"server there with compute.endpoint=http://{HOST}:{spec.port}",
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _start(spec: ServerSpec, port: int, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """Standard input is the lifeline: the server ends when it closes, which the system does even
+    when this process is killed."""
+    return subprocess.Popen(
+        command(spec, port),
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT if log else None,
+        start_new_session=True,
+    )
+
+
+def _wait_healthy(
+    process: subprocess.Popen[bytes],
+    server: Server,
+    log_path: Path,
+    on_wait: Callable[[float], None],
+) -> None:
+    started = time.monotonic()
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while (waited := time.monotonic() - started) < START_S:
+            on_wait(waited)
+            if (code := process.poll()) is not None:
+                raise _fault(f"the model server ended with exit code {code}", log_path)
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{server.base_url}/health").status_code == 200:
+                    return
+            time.sleep(_POLL_S)
+    raise _fault(f"the model server was not healthy after {START_S:.0f} s", log_path)
+
+
+def _fault(what: str, log_path: Path) -> EnvironmentFault:
+    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
+    return EnvironmentFault(f"{what}; its last words:\n{tail}", hint=f"the whole log: {log_path}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group: politely, then not. A second Ctrl-C only skips the politeness."""
+    try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
