@@ -34,13 +34,14 @@ class Outcome(NamedTuple):
     def summary(self) -> dict[str, Any]:
         """What `harness round --json` prints."""
         decision, comparison = self.record.decision, self.record.comparison
+        slices = (comparison.overall, *comparison.slices) if comparison else ()
         return {
             "status": decision.status,
             "candidate": decision.candidate,
             "baseline": decision.baseline,
             "alias": self.alias,
             "rules": [rule.dump() for rule in decision.rules],
-            "slices": [each.dump() for each in (comparison.overall, *comparison.slices)],
+            "slices": [each.dump() for each in slices],
             "run_dir": str(self.run.run_dir),
             "counts": self.record.counts,
         }
@@ -92,6 +93,8 @@ def decide_again(run_dir: Path) -> Decision:
     """
     record = read_record(run_dir)
     old, gate = record.comparison, Gate.model_validate(record.decision.gate)
+    if old is None:
+        return record.decision
     comparison = compare(
         record.items,
         record.generations,

@@ -48,6 +48,8 @@ class Sides(NamedTuple):
     baseline: str
     """A version, or the base's served name."""
     judge: judging.JudgeIdentity
+    own_judge: str | None
+    """The judge's name on the round's own server; None where another endpoint judges."""
 
 
 def make_plan(loaded: LoadedRecipe) -> Plan:
@@ -91,7 +93,8 @@ def _check_slices(recipe: Recipe, evalset: Evalset) -> None:
 
 def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> Sides:
     baseline = _baseline(plan, store, candidate, reporter)
-    return Sides(candidate, baseline, _judge(plan, store))
+    own_judge = None if plan.recipe.judge.endpoint else _own_judge(plan, store)
+    return Sides(candidate, baseline, _judge(plan, own_judge), own_judge)
 
 
 def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> str:
@@ -122,17 +125,16 @@ def _same_base(plan: Plan, store: Store, version: str, key: str) -> None:
         )
 
 
-def _judge(plan: Plan, store: Store) -> judging.JudgeIdentity:
-    """The judge's identity; a judge from the store is served beside the candidate."""
+def _judge(plan: Plan, own_judge: str | None) -> judging.JudgeIdentity:
     settings = plan.recipe.judge
-    if settings.endpoint:
-        model, weights = settings.model, settings.endpoint
-    else:
-        model, weights = _own_judge(plan, store), plan.prepared.weights
-    return judging.identify(settings, model, plan.evalset.judge_prompt, weights)
+    weights = settings.endpoint or plan.prepared.weights
+    return judging.identify(
+        settings, own_judge or settings.model, plan.evalset.judge_prompt, weights
+    )
 
 
 def _own_judge(plan: Plan, store: Store) -> str:
+    """A judge from the store, served beside the candidate, or the base itself."""
     name = plan.recipe.judge.model
     if name in ("base", plan.base_name):
         return plan.base_name

@@ -15,6 +15,7 @@ FLOORS = [
     {"cli"},
     {"demo"},
     {"pipeline"},
+    {"evidence"},
     {"outcome", "plan"},
     {"training", "evaluation", "release", "report"},
     {"chat", "recipe", "store", "run", "server", "progress", "pocket"},

@@ -43,6 +43,8 @@ class Generations(NamedTuple):
     """Generations ordered by target, then item."""
 
     records: list[Generation]
+    n_asked: int
+    """Prompts answered now; two targets that are the same model are asked once."""
     n_from_cache: int
 
 
@@ -69,7 +71,8 @@ async def generate(
     ]
     cached = cache.get(prompt.key for prompt in prompts)
     done = {key: Generation.model_validate(value) for key, value in cached.items()}
-    advance(sum(prompt.key in done for prompt in prompts))
+    n_from_cache = sum(prompt.key in done for prompt in prompts)
+    advance(n_from_cache)
     open_prompts = _unique(prompt for prompt in prompts if prompt.key not in done)
     await all_of(
         _ask(batch, done, chat, settings, max_context, client, cache, advance)
@@ -78,7 +81,7 @@ async def generate(
     records = [
         done[prompt.key].model_copy(update={"role": prompt.target.role}) for prompt in prompts
     ]
-    return Generations(records, len(prompts) - len(open_prompts))
+    return Generations(records, len(open_prompts), n_from_cache)
 
 
 async def chat_route_agrees(

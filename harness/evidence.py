@@ -1,0 +1,159 @@
+"""Steps five to seven of a round: probe, generate, judge, against a server that runs.
+
+Asks the same server for candidate, baseline and base at once, and writes the records as each step
+ends. Starts no process and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from harness import jsonio
+from harness.evaluation import generate as generating
+from harness.evaluation import judge as judging
+from harness.evaluation.cache import Cache
+from harness.evaluation.client import Client, key_from_env
+from harness.evaluation.probe import ProbeReport, probe
+from harness.plan import Plan, Sides
+from harness.progress import Reporter
+from harness.run import Run, read_records, write_records
+from harness.store import Store
+from harness.types import Generation, RuleResult, Target, Verdict
+
+
+class Evidence(NamedTuple):
+    """What was asked, what was answered, and how it was scored."""
+
+    generations: Sequence[Generation]
+    verdicts: Sequence[Verdict]
+    rules: tuple[RuleResult, ...]
+    """What the probe proved, as rules of the gate."""
+    counts: dict[str, int]
+    """generated, judged: calls made now; from_cache: answers and verdicts that needed none."""
+
+
+def recall(run: Run) -> Evidence:
+    """The evidence of a run whose judging is complete."""
+    generations = read_records(run.generations_path, Generation)
+    verdicts = read_records(run.verdicts_path, Verdict)
+    report = ProbeReport.model_validate(jsonio.read_json(run.probe_path))
+    counts = {"generated": 0, "judged": 0, "from_cache": len(generations) + len(verdicts)}
+    return Evidence(generations, verdicts, (_probe_rule(report),), counts)
+
+
+def is_complete(found: Evidence) -> bool:
+    """Whether asking again could add nothing; a failed call may succeed the next time."""
+    return all(each.state != "failed" for each in found.generations) and all(
+        each.state == "scored" for each in found.verdicts
+    )
+
+
+async def gather(
+    plan: Plan, store: Store, sides: Sides, run: Run, endpoint: str, reporter: Reporter
+) -> Evidence:
+    settings, judge_settings = plan.recipe.eval, plan.recipe.judge
+    with Cache(store.home / "cache.sqlite") as cache:
+        async with Client(endpoint, concurrency=settings.concurrency) as client:
+            report = await _probe(plan, store, sides, run, client, reporter)
+            targets = _targets(plan, sides)
+            reporter.stage("generate", len(targets) * len(plan.evalset.items))
+            generated = await generating.generate(
+                plan.evalset.items,
+                targets,
+                chat=plan.chat,
+                weights=plan.prepared.weights,
+                settings=settings,
+                max_context=plan.prepared.max_context,
+                client=client,
+                cache=cache,
+                advance=reporter.advance,
+            )
+            write_records(run.generations_path, generated.records)
+            reporter.done(_counted("answers", len(generated.records), generated.n_from_cache))
+            own = judge_settings.endpoint is None
+            async with _judge_client(plan, endpoint) as judge_client:
+                reporter.stage("judge", len(generated.records))
+                judged = await judging.judge(
+                    plan.evalset.items,
+                    generated.records,
+                    identity=sides.judge,
+                    settings=judge_settings,
+                    chat=plan.chat if own else None,
+                    max_context=plan.prepared.max_context,
+                    client=judge_client,
+                    cache=cache,
+                    advance=reporter.advance,
+                )
+    write_records(run.verdicts_path, judged.records)
+    reporter.done(_counted("verdicts", len(judged.records), judged.n_from_cache))
+    counts = {
+        "generated": generated.n_asked,
+        "judged": judged.n_calls,
+        "from_cache": generated.n_from_cache + judged.n_from_cache,
+    }
+    return Evidence(generated.records, judged.records, (_probe_rule(report),), counts)
+
+
+async def _probe(
+    plan: Plan, store: Store, sides: Sides, run: Run, client: Client, reporter: Reporter
+) -> ProbeReport:
+    """Step 5, and a sample of items through the route that users call."""
+    manifest = store.manifest(sides.candidate)
+    reporter.stage("probe", len(manifest.probes))
+    report = await probe(client, manifest, base_name=plan.base_name)
+    n_chats = await generating.chat_route_agrees(
+        plan.evalset.items,
+        _targets(plan, sides)[0],
+        chat=plan.chat,
+        settings=plan.recipe.eval,
+        client=client,
+    )
+    jsonio.write_json(run.probe_path, report.dump())
+    reporter.done(
+        f"{report.n_rows} rows and {n_chats} chats: served tokens equal trained tokens, "
+        f"log-probs within {report.max_difference:.1e}"
+    )
+    return report
+
+
+def _probe_rule(report: ProbeReport) -> RuleResult:
+    return RuleResult(
+        rule="probe",
+        slice="overall",
+        status="pass",
+        value=report.max_difference,
+        bound=None,
+        threshold=report.tolerance,
+        sentence=f"on {report.n_rows} probe rows the served token ids equal the trained ones and "
+        f"log-probs differ from PEFT's by at most {report.max_difference:.1e} (accepted "
+        f"{report.tolerance:g}); the adapter moves them by {report.min_effect:.2g} or more",
+    )
+
+
+def _targets(plan: Plan, sides: Sides) -> list[Target]:
+    system = plan.recipe.eval.system
+    targets = [
+        Target(role="candidate", model=sides.candidate, system=system),
+        Target(role="baseline", model=sides.baseline, system=system),
+    ]
+    if plan.recipe.eval.include_base:
+        targets.append(Target(role="base", model=plan.base_name, system=system))
+    return targets
+
+
+def _judge_client(plan: Plan, endpoint: str) -> Client:
+    settings = plan.recipe.judge
+    if settings.endpoint is None:
+        return Client(endpoint, concurrency=plan.recipe.eval.concurrency)
+    return Client(
+        settings.endpoint,
+        api_key=key_from_env(settings.api_key_env, settings.endpoint),
+        concurrency=settings.concurrency,
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+    )
+
+
+def _counted(what: str, n: int, n_from_cache: int) -> str:
+    return f"{n} {what}" + (f", {n_from_cache} from cache" if n_from_cache else "")
