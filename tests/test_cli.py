@@ -1,0 +1,151 @@
+"""The command line as a user meets it: every mistake is one clear line with place, value, next
+step and exit code, and leaves nothing behind. Runs without a model server."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workbench import harness, write_recipe
+
+Edit = Callable[[Path], object]
+
+
+def in_recipe(old: str, new: str) -> Edit:
+    def edit(folder: Path) -> None:
+        path = folder / "recipe.yaml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return edit
+
+
+def in_data(text: str) -> Edit:
+    return lambda folder: (folder / "train.jsonl").write_text(text)
+
+
+def without_references(folder: Path) -> None:
+    path = folder / "evalset" / "items.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    del items[2]["reference"]
+    path.write_text("\n".join(json.dumps(item) for item in items))
+
+
+ROW = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+MISTAKES: dict[str, tuple[Edit, str]] = {
+    "unknown key": (
+        in_recipe("max_steps:", "max_step:"),
+        "recipe.yaml:9: unknown key 'train.max_step': did you mean 'max_steps'?",
+    ),
+    "no such data file": (lambda folder: (folder / "train.jsonl").unlink(), "train.jsonl"),
+    "empty data": (in_data(""), "train.jsonl"),
+    "broken json": (in_data(ROW * 3 + '{"messages": [\n'), "train.jsonl:4"),
+    "no assistant": (
+        in_data('{"messages": [{"role": "user", "content": "a"}]}\n'),
+        "train.jsonl:1",
+    ),
+    "base is no model": (
+        in_recipe("model: pocket", "model: ./evalset"),
+        "base.model = './evalset'",
+    ),
+    "base is not there": (in_recipe("model: pocket", "model: ./none"), "base.model = './none'"),
+    "rows too long": (in_recipe("max_length: 256", "max_length: 20"), "longer than 20 tokens"),
+    "no references": (without_references, "items.jsonl:3: no reference, but the judge prompt"),
+    "no evalset": (in_recipe("evalset: evalset", "evalset: pockett"), "did you mean 'pocket'?"),
+    "no such slice": (in_recipe("slices:\n", "slices:\n    by: tpye\n"), "gate.slices.by = 'tpye'"),
+    "unservable lora": (in_recipe("train:\n", "lora: {use_dora: true}\ntrain:\n"), "DoRA"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_line(tmp_path: Path, mistake: str) -> None:
+    recipe, home = write_recipe(tmp_path), tmp_path / "home"
+    edit, message = MISTAKES[mistake]
+    edit(tmp_path)
+    done = harness("round", recipe, home=home)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == 2, done.stderr
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert len(lines) <= 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not home.exists()
+
+
+def test_json_errors_are_json(tmp_path: Path) -> None:
+    done = harness("round", tmp_path / "none.yaml", "--json", home=tmp_path / "home")
+    value = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert value["status"] == "error"
+    assert "no such recipe file" in value["error"]
+
+
+def test_usage_mistakes_exit_2(tmp_path: Path) -> None:
+    for args in (["rond"], ["round"], ["round", "a", "--nope"], ["alias"]):
+        done = harness(*args, home=tmp_path)
+        assert done.returncode == 2, args
+        assert "Traceback" not in done.stderr
+
+
+def test_promoting_needs_an_alias(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, gate={"baseline": "base"})
+    done = harness("round", recipe, "--promote", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "is not an alias, so there is nothing to move" in done.stderr
+
+
+def test_a_judge_key_that_is_not_set_is_named_before_training(tmp_path: Path) -> None:
+    judge = {"endpoint": "http://127.0.0.1:9", "model": "gpt-x", "api_key_env": "NO_SUCH_KEY"}
+    recipe = write_recipe(tmp_path, judge=judge)
+    done = harness("round", recipe, home=tmp_path / "home")
+    assert done.returncode == 4
+    assert "'NO_SUCH_KEY': not set" in done.stderr
+
+
+def test_check_says_what_a_run_will_be(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path), tmp_path / "home"
+    done = harness("check", recipe, "--json", home=home)
+    value = json.loads(done.stdout)
+    assert (value["n_rows"], value["n_steps"], value["n_items"]) == (224, 40, 56)
+    assert value["n_trained_tokens"] < value["n_tokens"]
+    assert not home.exists()
+
+
+def test_rows_too_long_can_be_dropped_and_are_counted(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    in_recipe("max_length: 256", "max_length: 48\n  overflow: drop")(tmp_path)
+    value = json.loads(harness("check", recipe, "--json", home=tmp_path / "home").stdout)
+    assert value["n_dropped"] > 0
+    assert value["n_dropped"] + value["n_rows"] == 224
+    assert len(value["dropped"]) == value["n_dropped"]
+    assert value["longest_tokens"] <= 48
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = harness("serve", "--port", port, home=tmp_path / "home")
+    assert done.returncode == 4
+    assert f"error: port {port} cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_store_answers_politely(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert json.loads(harness("versions", "--json", home=home).stdout) == {"versions": []}
+    assert json.loads(harness("alias", "list", "--json", home=home).stdout) == {}
+    for args in (["rollback", "prod"], ["promote", "bot@" + "0" * 12, "--alias", "prod"]):
+        done = harness(*args, home=home)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("error: no ")
+    done = harness("gate", tmp_path, home=home)
+    assert done.returncode == 2
+    assert "not a finished run" in done.stderr

@@ -1,0 +1,259 @@
+"""Whole rounds on the pocket with the real trainer, the real vLLM and the real judge.
+
+One round is run once for the module; the others start from copies of its store, so nothing is
+trained twice that need not be.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from harness.jsonio import file_digest
+from harness.store import PUBLISHED, Store, read_manifest, version_id
+from harness.types import Manifest
+from tests.workbench import (
+    harness,
+    harness_json,
+    interrupt,
+    processes_naming,
+    start,
+    write_recipe,
+)
+
+pytestmark = pytest.mark.vllm
+NOTHING = {"trained_steps": 0, "generated": 0, "judged": 0}
+
+
+class Finished(NamedTuple):
+    """A round that ran to its end."""
+
+    recipe: Path
+    home: Path
+    summary: dict[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.summary["run_dir"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("round")
+    recipe, home = write_recipe(folder), folder / "home"
+    return Finished(recipe, home, harness_json("round", recipe, "--promote", home=home))
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Path:
+    """The finished round's store without its run and cache: trained, not yet evaluated."""
+    home = tmp_path / "store"
+    shutil.copytree(finished.home, home)
+    shutil.rmtree(home / "runs")
+    for path in home.glob("cache.sqlite*"):
+        path.unlink()
+    for name in ("aliases.json", "aliases.log.jsonl"):
+        (home / name).unlink()
+    return home
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.1)
+
+
+def n_cached(home: Path) -> int:
+    path = home / "cache.sqlite"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        try:
+            return int(connection.execute("SELECT COUNT(*) FROM cache").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def test_a_round_passes_and_its_version_becomes_prod(finished: Finished) -> None:
+    summary = finished.summary
+    assert summary["status"] == "pass"
+    assert summary["alias"] == "prod"
+    assert summary["baseline"] == "pocket"
+    assert Store(finished.home).aliases() == {"prod": summary["candidate"]}
+    assert summary["counts"]["trained_steps"] == 40
+    assert summary["counts"]["generated"] == 2 * 56
+    assert 0 < summary["counts"]["judged"] <= 2 * 56
+    overall = summary["slices"][0]
+    assert overall["candidate"]["mean"] > overall["base"]["mean"] + 1
+    for part in summary["slices"]:
+        for side in ("candidate", "baseline", "base"):
+            counted = part[side]
+            assert counted["n_items"] == counted["n_scored"] + counted["n_unscored"]
+            assert sum(counted["distribution"]) == counted["n_scored"]
+
+
+def test_the_run_is_self_contained(finished: Finished, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "run"
+    shutil.copytree(finished.run_dir, elsewhere)
+    page = (elsewhere / "report.html").read_bytes()
+    decision = harness_json("gate", elsewhere, home=tmp_path / "none")
+    assert decision == json.loads((elsewhere / "decision.json").read_text())
+    (elsewhere / "report.html").unlink()
+    assert harness("report", elsewhere, home=tmp_path / "none").returncode == 0
+    assert (elsewhere / "report.html").read_bytes() == page
+
+
+def test_changed_records_are_noticed(finished: Finished, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "run"
+    shutil.copytree(finished.run_dir, elsewhere)
+    path = elsewhere / "report.json"
+    record = json.loads(path.read_text())
+    scored = next(each for each in record["verdicts"] if each["score"] and each["score"] < 5)
+    scored["score"] = 5
+    path.write_text(json.dumps(record))
+    done = harness("gate", elsewhere, home=tmp_path / "none")
+    assert done.returncode == 2
+    assert "give another decision" in done.stderr
+
+
+def test_the_same_round_again_calls_no_model(finished: Finished) -> None:
+    before = (finished.run_dir / "comparison.json").read_bytes()
+    again = harness_json("round", finished.recipe, "--promote", home=finished.home)
+    assert {key: again["counts"][key] for key in NOTHING} == NOTHING
+    assert again["counts"]["from_cache"] == 2 * 3 * 56
+    assert (finished.run_dir / "comparison.json").read_bytes() == before
+    assert {k: v for k, v in again.items() if k != "counts"} == {
+        k: v for k, v in finished.summary.items() if k != "counts"
+    }
+    assert len(Store(finished.home).history("prod")) == 1
+
+
+def test_ctrl_c_while_judging_resumes_to_the_same_result(finished: Finished, copied: Path) -> None:
+    process = start("round", finished.recipe, "--promote", home=copied)
+    wait_for(lambda: n_cached(copied) > 0)
+    code, stderr = interrupt(process)
+    assert code == 130, stderr
+    assert "run the same command to go on" in stderr
+    assert "Traceback" not in stderr
+    assert processes_naming(str(copied)) == []
+    n_done = n_cached(copied)
+    assert not list(copied.glob("runs/*/comparison.json"))
+    again = harness_json("round", finished.recipe, "--promote", home=copied)
+    assert again["counts"]["from_cache"] > 0
+    assert again["counts"]["trained_steps"] == 0
+    assert n_cached(copied) > n_done
+    expected = (finished.run_dir / "comparison.json").read_bytes()
+    assert (Path(again["run_dir"]) / "comparison.json").read_bytes() == expected
+
+
+def test_sigterm_while_training_resumes_to_the_same_version(
+    finished: Finished, tmp_path: Path
+) -> None:
+    home = tmp_path / "store"
+    process = start("train", finished.recipe, home=home)
+    wait_for(lambda: any(home.glob("training/*/**/COMPLETE")))
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 75, stderr
+    assert Store(home).versions() == []
+    assert processes_naming(str(home)) == []
+    again = harness_json("train", finished.recipe, home=home)
+    assert again["version"] == finished.summary["candidate"]
+
+
+def test_an_adapter_that_does_nothing_is_untrusted(finished: Finished, copied: Path) -> None:
+    store = Store(copied)
+    version = finished.summary["candidate"]
+
+    def quiet(folder: Path, manifest: Manifest) -> Manifest:
+        path = folder / "adapter_model.safetensors"
+        save_file({name: tensor * 0 for name, tensor in load_file(path).items()}, path)
+        probes = tuple(
+            row.model_copy(update={"logprobs": row.base_logprobs}) for row in manifest.probes
+        )
+        return manifest.model_copy(update={"probes": probes})
+
+    replace(store, version, quiet)
+    done = harness("round", finished.recipe, "--promote", "--json", home=copied)
+    value = json.loads(done.stdout)
+    assert done.returncode == 4
+    assert value["status"] == "untrusted"
+    assert "the adapter changes nothing" in value["error"]
+    assert store.aliases() == {}
+    assert n_cached(copied) == 0
+    [decision] = copied.glob("runs/*/decision.json")
+    assert json.loads(decision.read_text())["status"] == "untrusted"
+
+
+def test_other_prompt_ids_than_trained_are_untrusted(finished: Finished, copied: Path) -> None:
+    def other_prompt(folder: Path, manifest: Manifest) -> Manifest:
+        row = manifest.probes[0]
+        changed = row.model_copy(update={"prompt_ids": (*row.prompt_ids[:-1], 5)})
+        return manifest.model_copy(update={"probes": (changed, *manifest.probes[1:])})
+
+    replace(Store(copied), finished.summary["candidate"], other_prompt)
+    done = harness("round", finished.recipe, home=copied)
+    assert done.returncode == 4
+    assert "the chat route made prompt ids" in done.stderr
+    assert "train.jsonl:" in done.stderr
+    assert "the row asks" in done.stderr
+
+
+def replace(store: Store, version: str, change: Callable[[Path, Manifest], Manifest]) -> None:
+    """Put a changed adapter in the place of a version, consistent in all its digests."""
+    staged_dir = store.staging_dir("changed")
+    for name in PUBLISHED:
+        shutil.copyfile(store.version_dir(version) / name, staged_dir / name)
+    manifest = change(staged_dir, read_manifest(store.version_dir(version)))
+    files = {name: file_digest(staged_dir / name) for name in PUBLISHED}
+    new = version_id(version.partition("@")[0], files, manifest.contract.dump())
+    shutil.rmtree(store.version_dir(version))
+    store.add(staged_dir, manifest.model_copy(update={"version": new, "files": files}))
+
+
+def test_a_round_attaches_to_a_running_server_and_leaves_it_running(
+    finished: Finished, copied: Path, unused_port: int
+) -> None:
+    url = f"http://127.0.0.1:{unused_port}"
+    server = start("serve", "--port", unused_port, home=copied)
+    try:
+        wait_for(lambda: _healthy(url))
+        summary = harness_json(
+            "round", finished.recipe, "--promote", "--endpoint", url, home=copied
+        )
+        assert summary["candidate"] == finished.summary["candidate"]
+        assert summary["counts"]["trained_steps"] == 0
+        expected = (finished.run_dir / "comparison.json").read_bytes()
+        assert (Path(summary["run_dir"]) / "comparison.json").read_bytes() == expected
+        body = {"model": "prod", "messages": [{"role": "user", "content": "Hello"}]}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        assert answer.json()["model"] == summary["candidate"]
+        assert answer.headers["x-harness-version"] == summary["candidate"]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+    wait_for(lambda: processes_naming(str(copied)) == [])
+
+
+def test_an_endpoint_that_is_not_there_is_named(finished: Finished, copied: Path) -> None:
+    done = harness("round", finished.recipe, "--endpoint", "http://127.0.0.1:9", home=copied)
+    assert done.returncode == 4
+    assert "http://127.0.0.1:9: no healthy model server" in done.stderr
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False

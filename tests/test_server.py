@@ -1,0 +1,290 @@
+"""Starting, waiting for, attaching to and always stopping the server process."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import harness.server
+from harness.errors import EndpointError, EnvironmentFault
+from harness.server import Server, ServerSpec, attach, command, running, serve_forever
+from tests.serve.conftest import Live, group_members
+
+STAND_IN = """
+import http.server, subprocess, sys, time
+sys.stdout.write("standing in\\n"); sys.stdout.flush()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+time.sleep(0.3)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *words): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""A server with a child process, ready in a moment, for tests of the process's life alone."""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ServerSpec:
+    return ServerSpec(home=tmp_path / "home", base_dir=tmp_path / "base", base_name="pocket")
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        harness.server,
+        "command",
+        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port)],
+    )
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def test_the_command_line_carries_the_spec(tmp_path: Path) -> None:
+    spec = ServerSpec(
+        home=tmp_path,
+        base_dir=tmp_path / "base",
+        base_name="n",
+        dtype="bfloat16",
+        max_lora_rank=8,
+        chat_template=tmp_path / "t.jinja",
+        threads=2,
+        extra=("--max-num-seqs", "4"),
+    )
+    from serve.__main__ import parse
+
+    options, with_parent = parse(command(spec, 8123)[3:])
+    assert with_parent
+    assert (options.home, options.base_dir, options.base_name) == (tmp_path, tmp_path / "base", "n")
+    assert (options.host, options.port, options.dtype) == ("127.0.0.1", 8123, "bfloat16")
+    assert (options.max_lora_rank, options.threads) == (8, 2)
+    assert options.chat_template == tmp_path / "t.jinja"
+    assert options.extra == ("--max-num-seqs", "4")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_it_waits_serves_and_leaves_nobody_behind(spec: ServerSpec, tmp_path: Path) -> None:
+    waits: list[float] = []
+    with running(spec, log_path=tmp_path / "logs" / "s.log", on_wait=waits.append) as server:
+        assert server.pid
+        assert len(group_members(server.pid)) == 2
+        assert waits == sorted(waits)
+        assert waits
+    assert group_members(server.pid) == []
+    assert (tmp_path / "logs" / "s.log").read_text() == "standing in\n"
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_it_stops_on_any_exception(
+    spec: ServerSpec, tmp_path: Path, error: type[BaseException]
+) -> None:
+    pids = []
+    with (
+        pytest.raises(error),
+        running(spec, log_path=tmp_path / "s.log") as server,
+    ):
+        pids.append(server.pid)
+        raise error
+    assert pids[0]
+    assert group_members(pids[0]) == []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_interrupt_while_it_starts_stops_it(spec: ServerSpec, tmp_path: Path) -> None:
+    def interrupt(waited: float) -> None:
+        if waited > 0:
+            raise KeyboardInterrupt
+
+    log_path = tmp_path / "s.log"
+    before = set(_children())
+    with (
+        pytest.raises(KeyboardInterrupt),
+        running(spec, log_path=log_path, on_wait=interrupt),
+    ):
+        pytest.fail("it was never ready")
+    assert set(_children()) == before
+
+
+def test_a_server_that_ignores_the_signal_is_killed(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAND_IN
+    monkeypatch.setattr(
+        harness.server, "command", lambda spec, port: [sys.executable, "-c", stubborn, str(port)]
+    )
+    monkeypatch.setattr(harness.server, "STOP_S", 0.2)
+    with running(spec, log_path=tmp_path / "s.log") as server:
+        assert server.pid
+    assert group_members(server.pid) == []
+
+
+def test_a_server_that_dies_is_an_error_with_its_last_words(
+    spec: ServerSpec, tmp_path: Path
+) -> None:
+    spec.base_dir.mkdir()
+    with (
+        pytest.raises(EnvironmentFault, match="not a model folder") as caught,
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("there is no model")
+    assert "exit code 4" in str(caught.value)
+    assert "s.log" in str(caught.value.hint)
+    assert caught.value.exit_code == 4
+
+
+def test_a_port_in_use_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        spec = ServerSpec(home=tmp_path, base_dir=tmp_path, base_name="pocket", port=port)
+        with (
+            pytest.raises(EnvironmentFault, match=f"port {port} .*in use") as caught,
+            running(spec, log_path=tmp_path / "s.log"),
+        ):
+            pytest.fail("the port is taken")
+    assert "another port" in str(caught.value.hint)
+    assert not (tmp_path / "s.log").exists()
+
+
+def test_a_missing_vllm_is_named_with_the_next_step(
+    spec: ServerSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(harness.server.importlib.util, "find_spec", lambda name: None)
+    with (
+        pytest.raises(EnvironmentFault, match="vLLM") as caught,
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("there is no vLLM")
+    assert caught.value.hint == "make setup"
+
+
+def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:
+    base = Path(harness.server.__file__).parent / "pocket" / "assets" / "base"
+    program = f"""
+    from pathlib import Path
+    from harness.server import ServerSpec, running
+    spec = ServerSpec(home=Path({str(tmp_path)!r}), base_dir=Path({str(base)!r}), base_name="p")
+    with running(spec, log_path=Path({str(tmp_path / "s.log")!r})):
+        pass
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
+    try:
+        assert eventually(lambda: bool(_children(parent.pid)))
+        group = _children(parent.pid)[0]
+        time.sleep(2)
+        assert group_members(group)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert eventually(lambda: not group_members(group))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_in_the_foreground_the_exit_code_is_the_servers(
+    spec: ServerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        harness.server, "command", lambda spec, port: [sys.executable, "-c", "raise SystemExit(7)"]
+    )
+    assert serve_forever(spec) == 7
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_interrupt_in_the_foreground_stops_the_server(spec: ServerSpec) -> None:
+    before = set(_children())
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        serve_forever(spec)
+    assert set(_children()) == before
+
+
+class _Models(http.server.BaseHTTPRequestHandler):
+    """Healthy, and serving one base; `models` is what it lists."""
+
+    models: object = {"data": [{"id": "pocket"}]}
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.models if self.path == "/v1/models" else {}).encode()
+        self.send_response(200 if self.path in ("/health", "/v1/models") else 404)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *words: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Models) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", "{}/v1", "{}/v1/"])
+def test_attach_takes_every_form_of_the_address(endpoint: str, form: str) -> None:
+    server = attach(form.format(endpoint), "pocket")
+    assert server == Server(endpoint)
+    assert server.api_url == f"{endpoint}/v1"
+
+
+def test_attach_refuses_another_base_and_names_what_is_served(endpoint: str) -> None:
+    with pytest.raises(EndpointError, match="'other'; it serves: pocket") as caught:
+        attach(endpoint, "other")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "not an address", "", "ftp://x"])
+def test_attach_refuses_what_does_not_answer(address: str) -> None:
+    with pytest.raises(EndpointError, match="no healthy model server") as caught:
+        attach(address, "pocket")
+    assert "harness serve" in str(caught.value.hint)
+
+
+def test_attach_refuses_what_answers_strangely(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for strange in ([], {"data": [{}]}, {"data": None}, "x"):
+        monkeypatch.setattr(_Models, "models", strange)
+        with pytest.raises(EndpointError, match="no healthy model server"):
+            attach(endpoint, "pocket")
+
+
+@pytest.mark.vllm
+def test_attach_to_the_real_server(live: Live) -> None:
+    assert attach(live.server.api_url, "pocket").base_url == live.server.base_url
+
+
+def _children(parent: int | None = None) -> list[int]:
+    """Process ids of the living children of `parent` (Linux)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, owner = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(owner) == (parent or os.getpid()) and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
