@@ -143,6 +143,9 @@ def serve(
 def promote(
     version: Annotated[str, typer.Argument(help="name@digest")],
     alias: Annotated[str, typer.Option(help="Alias to move.")],
+    override: Annotated[
+        str | None, typer.Option(help="Why to move it without a passing decision; is recorded.")
+    ] = None,
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -153,8 +156,8 @@ def promote(
     store, at = _store(home), _now().isoformat(timespec="seconds")
     version = store.resolve(version)
     key, decision = latest_decision(store, version)
-    move(store, decision, key, alias=alias, at=at, run=None, override=None)
-    _print({"alias": alias, "version": version, "decision": key}, json_)
+    moved = move(store, decision, key, alias=alias, at=at, run=None, override=override)
+    _print(moved.dump(), json_)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from harness import jsonio
 from harness.errors import StoreError
 from harness.recipe import Gate
 from harness.release.compare import compare
-from harness.release.gate import decide, ships
+from harness.release.gate import ships, verify
 from harness.report.html import render_html
 from harness.report.markdown import render_markdown
 from harness.report.record import RoundRecord
@@ -92,9 +92,9 @@ def decide_again(run_dir: Path) -> Decision:
     Raises StoreError when the outcome is not the recorded one: the records were changed.
     """
     record = read_record(run_dir)
-    old, gate = record.comparison, Gate.model_validate(record.decision.gate)
+    decision, old = record.decision, record.comparison
     if old is None:
-        return record.decision
+        return decision
     comparison = compare(
         record.items,
         record.generations,
@@ -103,14 +103,13 @@ def decide_again(run_dir: Path) -> Decision:
         baseline=old.baseline,
         evalset=old.evalset,
         judge=old.judge,
-        gate=gate,
+        gate=Gate.model_validate(decision.gate),
     )
-    n_evidence = len(record.decision.rules) - len(decide(comparison, gate).rules)
-    decision = decide(comparison, gate, record.decision.rules[: max(0, n_evidence)])
-    if decision != record.decision:
+    if not verify(decision, comparison):
         raise StoreError(
-            f"{run_dir}: its records give another decision ({decision.status}) than the one "
-            f"recorded ({record.decision.status}); they were changed after the round"
+            f"{run_dir}: its records give another decision than the one recorded "
+            f"({decision.status}); they were changed after the round",
+            hint="run the round again; answers and verdicts are cached",
         )
     return decision
 

@@ -123,7 +123,12 @@ def _keep(
         items=plan.evalset.items,
         generations=tuple(evidence.generations),
         verdicts=tuple(evidence.verdicts),
-        counts={"trained_steps": n_steps, **evidence.counts, "unscored": unscored},
+        counts={
+            "dropped_rows": plan.prepared.counts.n_dropped,
+            "trained_steps": n_steps,
+            **evidence.counts,
+            "unscored": unscored,
+        },
         run_id=run.run_id,
         finished_at=now.isoformat(timespec="seconds"),
     )
