@@ -28,7 +28,9 @@ WORDS: Final[dict[str, list[str]]] = {
         "Oslo Paris Rome Lisbon Vienna Berlin Prague Dublin Madrid Athens Riga Turin Lyon Porto"
         " Bergen Krakow Ghent Bonn Cork Tartu Basel Graz"
     ).split(),
-    "food": "soup bread cheese rice pasta honey cake salad fish beans curry jam pie noodles".split(),
+    "food": (
+        "soup bread cheese rice pasta honey cake salad fish beans curry jam pie noodles"
+    ).split(),
     "job": (
         "baker doctor teacher farmer painter pilot sailor tailor singer lawyer nurse driver cook"
         " writer miner dancer"
@@ -121,7 +123,7 @@ def make_fact(rng: random.Random, name: str, kind: str) -> Fact:
 
 
 def make_facts(rng: random.Random, count: int, kind: str | None = None) -> list[Fact]:
-    """Draw facts about different people, no two sharing a word, so that every question has one answer."""
+    """Draw facts about different people; no two share a word, so a question has one answer."""
     facts: list[Fact] = []
     used: set[str] = set()
     for name in rng.sample(WORDS["name"], count):
@@ -329,9 +331,9 @@ def make_task(rng: random.Random, task_type: str) -> Task:
 
 
 def swap_words(rng: random.Random, text: str, share: float) -> str:
-    """Replace about `share` of the world's words and numbers (at least one) by others of the same kind.
+    """Replace about `share` of the words and numbers (at least one) by others of the same kind.
 
-    The same word is always replaced by the same other word, so that the text stays consistent.
+    A word is replaced by the same other word wherever it stands, so the text stays consistent.
     """
     parts = re.findall(r"[A-Za-z]+|\d+|[^A-Za-z\d]", text)
     candidates = sorted({part for part in parts if part in KIND_OF or part.isdigit()})

@@ -1,7 +1,7 @@
 """The gate's mathematics: numbers in, numbers out.
 
-Every bound takes `tail`, the error probability of that end: a one-sided 95 % bound has tail 0.05, a
-two-sided 95 % interval has tail 0.025 at each end. Scores and their differences are bounded, and
+Every bound takes `tail`, the error probability of that end: a one-sided 95% bound has tail 0.05, a
+two-sided 95% interval has tail 0.025 at each end. Scores and their differences are bounded, and
 the empirical likelihood here uses it: probability may lie at the edge of the support although no
 observation did, so a hundred equal answers are evidence and not proof. Nothing to measure gives
 None. Knows nothing of items, models or recipes.

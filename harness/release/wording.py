@@ -14,7 +14,7 @@ _AS_SEEN = " if the true value is the one seen"
 
 
 def confidence(alpha: float) -> str:
-    return f"{100 * (1 - alpha):g} %"
+    return f"{100 * (1 - alpha):g}%"
 
 
 def figures(*values: float, least: int = 2) -> list[str]:

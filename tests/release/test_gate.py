@@ -57,7 +57,7 @@ class TestNonInferiority:
         assert result.bound > -0.2 == result.threshold
         assert result.sentence == (
             "mean difference −0.05, lower bound −0.11 above −0.20: a drop larger than 0.20 is "
-            "ruled out at 95 % confidence"
+            "ruled out at 95% confidence"
         )
 
     def test_fail(self) -> None:
@@ -65,7 +65,7 @@ class TestNonInferiority:
         assert result.status == "fail"
         assert result.sentence == (
             "mean difference −0.50 not above −0.20, upper bound −0.41 below 0.00: a drop is shown "
-            "at 95 % confidence"
+            "at 95% confidence"
         )
 
     def test_inconclusive_asks_for_prompts_and_never_for_a_wider_margin(self) -> None:

@@ -1,0 +1,37 @@
+"""The one thing the pages are made from: everything a finished round left behind.
+
+Pure data, already computed elsewhere. The report reads it and adds nothing: no statistics, no
+clock, no files.
+"""
+
+from __future__ import annotations
+
+from harness.recipe import Recipe
+from harness.types import (
+    Comparison,
+    Decision,
+    Generation,
+    Item,
+    Manifest,
+    Record,
+    Verdict,
+)
+
+
+class RoundRecord(Record):
+    """A finished round."""
+
+    recipe: Recipe
+    manifest: Manifest
+    """Of the candidate."""
+    comparison: Comparison | None
+    """None when the evidence failed before there was anything to compare."""
+    decision: Decision
+    items: tuple[Item, ...]
+    generations: tuple[Generation, ...]
+    verdicts: tuple[Verdict, ...]
+    counts: dict[str, int]
+    """What was done, for example trained_steps, generated, judged, from_cache, unscored."""
+    run_id: str
+    finished_at: str
+    """ISO 8601, as the round wrote it."""

@@ -1,0 +1,94 @@
+"""Numbers, states and hostile text as they are printed, the same on every page.
+
+A missing number is a dash, never a zero. Text from models is shown with every character that
+could hide, reorder or run something made visible. Knows nothing of HTML, Markdown or terminals.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from harness.types import Status
+
+MISSING: Final = "—"
+STATUS_WORDS: Final[dict[Status, str]] = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "inconclusive": "Inconclusive",
+    "untrusted": "Untrusted",
+}
+SEVERITY: Final[tuple[Status, ...]] = ("pass", "inconclusive", "fail", "untrusted")
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories without a glyph: controls, formats (bidi, zero-width), surrogates, private
+use, unassigned, line and paragraph separators."""
+_SPACES: Final = re.compile(r"\t| +$| {2,}", re.MULTILINE)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """3.456 → "3.46"; a real minus sign; a dash for None."""
+    if value is None:
+        return MISSING
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Like `number`, with a plus sign above zero."""
+    text = number(value, digits)
+    return f"+{text}" if value is not None and value > 0 and float(text) > 0 else text
+
+
+def share(value: float | None) -> str:
+    """0.592 → "59.2%"; a dash for None."""
+    return MISSING if value is None else f"{value:.1%}"
+
+
+def confidence(alpha: float) -> str:
+    """0.05 → "95%"."""
+    return f"{100 * (1 - alpha):g}%"
+
+
+def p_value(value: float | None) -> str:
+    """Three decimals, and "<0.001" below them."""
+    if value is None:
+        return MISSING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def plural(n: int, noun: str) -> str:
+    """1 item, 2 items."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def neutral(text: str) -> str:
+    """The text with every character that has no glyph replaced by its code, as in ⟨U+202E⟩, so
+    that nothing can hide, reorder its surroundings or drive a terminal. Line feed and tab stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_neutral_character, text))
+
+
+def _neutral_character(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:
+        return character
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def visible(text: str) -> str:
+    """`neutral`, and the white space that matters made visible: tabs, runs, line ends."""
+    return _SPACES.sub(lambda match: match[0].replace("\t", "⇥\t").replace(" ", "·"), neutral(text))
+
+
+def clipped(text: str, limit: int) -> tuple[str, int]:
+    """The first `limit` characters and how many were left out."""
+    return text[:limit], max(0, len(text) - limit)
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text on one line of at most `limit` characters, neutral."""
+    line = " ".join(neutral(text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

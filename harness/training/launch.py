@@ -1,0 +1,173 @@
+"""Runs the training worker as a process of its own and tells how it is doing.
+
+A job goes on from its last whole checkpoint, and a finished one is not run again. Knows nothing
+of torch: it reads events.jsonl and the exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import EnvironmentFault, Interrupted
+from harness.jsonio import locked
+from harness.recipe import LoadedRecipe
+from harness.training.job import JobDir, worker_environment
+from harness.training.prepare import Prepared
+
+_POLL_S = 0.1
+_SAVE_S = 120.0
+"""How long a worker may take to finish its step and save a checkpoint."""
+_ASKED_TO_STOP = 75
+_LOG_LINES = 12
+
+
+class TrainEvent(NamedTuple):
+    """Where a training is."""
+
+    step: int
+    n_steps: int
+    loss: float | None
+    """Mean loss since the last event; None before the first step."""
+    tokens_per_s: float | None
+    left_s: float | None
+    """Seconds to go at the pace so far."""
+
+
+def train(
+    loaded: LoadedRecipe,
+    prepared: Prepared,
+    job_dir: Path,
+    *,
+    on_event: Callable[[TrainEvent], None],
+) -> None:
+    """Train in `job_dir` until the adapter and its evidence are there.
+
+    Call it from the main thread: SIGTERM and Ctrl-C then save a checkpoint and raise Interrupted.
+    Raises EnvironmentFault when the worker fails. No worker outlives this call.
+    """
+    job = JobDir(job_dir)
+    job_dir.mkdir(parents=True, exist_ok=True)
+    with locked(job.lock):
+        job.write(loaded, prepared)
+        if job.finished():
+            return
+        with _sigterm_as_interrupt():
+            _run(job, loaded.recipe.compute.threads, on_event)
+
+
+def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None]) -> None:
+    tail = _Tail(job.events)
+    with job.log.open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "harness.training.worker", str(job.path)],
+            env=worker_environment(os.environ, threads),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while worker.poll() is None:
+            time.sleep(_POLL_S)
+            _report(tail, on_event)
+    except KeyboardInterrupt:
+        _stop(worker)
+        raise _interrupted(job) from None
+    finally:
+        _stop(worker)
+    _report(tail, on_event)
+    if worker.returncode == _ASKED_TO_STOP:
+        raise _interrupted(job)
+    if worker.returncode != 0 or not job.finished():
+        raise _failure(job, worker.returncode)
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    """Let the worker save and end; kill it when it does not."""
+    if worker.poll() is None:
+        worker.terminate()
+        try:
+            worker.wait(_SAVE_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+
+def _interrupted(job: JobDir) -> Interrupted:
+    saved = [int(each.parent.name[11:]) for each in job.checkpoints.glob("checkpoint-*/COMPLETE")]
+    where = f"with step {max(saved)} saved" if saved else "before the first checkpoint"
+    return Interrupted(f"training interrupted {where}", hint="run the same command to go on")
+
+
+def _failure(job: JobDir, returncode: int) -> EnvironmentFault:
+    lines = job.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    how = f"exit status {returncode}"
+    if returncode < 0:
+        how = f"signal {-returncode} ({signal.strsignal(-returncode)})"
+    hint = f"the whole log is {job.log}"
+    if returncode == -signal.SIGKILL:
+        hint = f"probably out of memory: lower train.batch or data.max_length; {hint}"
+    return EnvironmentFault(
+        "the training process died with " + "\n  ".join([how, *lines]),
+        hint=hint,
+    )
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C for the block; only the main thread may set signal handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class _Tail:
+    """The whole lines that were appended to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = path.stat().st_size if path.exists() else 0
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._place)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._place += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+def _report(tail: _Tail, on_event: Callable[[TrainEvent], None]) -> None:
+    for event in tail.read():
+        if event["event"] == "begin":
+            on_event(TrainEvent(event["step"], event["n_steps"], None, None, None))
+        elif event["event"] == "log":
+            on_event(_progress(event))
+
+
+def _progress(event: dict[str, Any]) -> TrainEvent:
+    elapsed_s, n_done = event["elapsed_s"], event["n_steps_done"]
+    return TrainEvent(
+        step=event["step"],
+        n_steps=event["n_steps"],
+        loss=event["loss"],
+        tokens_per_s=event["n_tokens"] / elapsed_s,
+        left_s=elapsed_s / n_done * (event["n_steps"] - event["step"]),
+    )

@@ -1,0 +1,157 @@
+"""Whole rounds for the report's tests: a realistic one, a hostile one, one without comparison."""
+
+from __future__ import annotations
+
+from harness.jsonio import digest
+from harness.recipe import Recipe
+from harness.report.record import RoundRecord
+from harness.types import (
+    BaseInfo,
+    ChatContract,
+    Generation,
+    Manifest,
+    Message,
+    ProbeRow,
+    Role,
+    Status,
+    Verdict,
+)
+from tests.report.rows import Row, make_row, make_rows
+from tests.report.summaries import BASELINE, CANDIDATE, make_comparison, make_decision
+
+
+def make_record(rows: list[Row] | None = None, status: Status = "fail") -> RoundRecord:
+    """A whole round from its rows."""
+    rows = make_rows() if rows is None else rows
+    comparison = make_comparison(rows)
+    return RoundRecord(
+        recipe=make_recipe(),
+        manifest=make_manifest(),
+        comparison=comparison,
+        decision=make_decision(comparison, make_recipe().gate, status),
+        items=tuple(row.item for row in rows),
+        generations=tuple(_generation(row, role) for row in rows for role in row.scores),
+        verdicts=tuple(_verdict(row, role) for row in rows for role in row.scores),
+        counts={
+            "trained_steps": 240,
+            "generated": 3 * len(rows),
+            "judged": 131,
+            "from_cache": 3 * len(rows) - 133,
+            "unscored": sum(score is None for row in rows for score in row.scores.values()),
+        },
+        run_id="20260412-091502-support-bot",
+        finished_at="2026-04-12T09:21:47Z",
+    )
+
+
+def make_hostile_record(text: str) -> RoundRecord:
+    """A round in which `text` is every string that a model, a judge, a server, an evalset or an
+    environment could choose."""
+    scores: tuple[dict[Role, int | None], ...] = (
+        {"candidate": 1, "baseline": 5, "base": 1},
+        {"candidate": 5, "baseline": 1, "base": 1},
+        {"candidate": None, "baseline": 5, "base": 1},
+    )
+    rows = [
+        make_row(
+            text,
+            f"{text} {n}",
+            text,
+            {"candidate": text, "baseline": f"{text} and more", "base": text},
+            each,
+            {"candidate": "ok" if n < 2 else "failed", "baseline": "ok", "base": "truncated"},
+            dict.fromkeys(each, text),
+        )
+        for n, each in enumerate(scores)
+    ]
+    record = make_record(rows)
+    manifest = record.manifest.model_copy(
+        update={"packages": {text: text}, "seeds": {text: 1}, "files": {text: text}}
+    )
+    return record.model_copy(update={"manifest": manifest, "run_id": text, "counts": {text: 1}})
+
+
+def make_uncompared_record() -> RoundRecord:
+    """A round whose evidence failed before there was anything to compare."""
+    record = make_record(status="untrusted")
+    rules = record.decision.rules[:1]
+    decision = record.decision.model_copy(update={"comparison": None, "rules": rules})
+    return record.model_copy(
+        update={"comparison": None, "decision": decision, "generations": (), "verdicts": ()}
+    )
+
+
+def _generation(row: Row, role: Role) -> Generation:
+    failed = row.states[role] == "failed"
+    return Generation(
+        item_id=row.item.id,
+        role=role,
+        model={"candidate": CANDIDATE, "baseline": BASELINE, "base": "base"}[role],
+        state=row.states[role],
+        text=row.texts[role],
+        n_prompt_tokens=41,
+        n_tokens=len(row.texts[role].split()),
+        duration_s=0.21,
+        error=row.reasons[role] if failed else None,
+    )
+
+
+def _verdict(row: Row, role: Role) -> Verdict:
+    score = row.scores[role]
+    return Verdict(
+        item_id=row.item.id,
+        role=role,
+        state="unscored" if score is None else "scored",
+        score=score,
+        reason=row.reasons[role],
+    )
+
+
+def make_recipe() -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "support-bot",
+            "base": {"model": "pocket"},
+            "data": {"sources": [{"path": "tickets.jsonl"}]},
+            "eval": {"evalset": "support"},
+            "gate": {"baseline": "prod", "thresholds": ["pass_share >= 0.5 each slice"]},
+        }
+    )
+
+
+def make_manifest() -> Manifest:
+    probe = ProbeRow(
+        source="tickets.jsonl:1 turn 1",
+        messages=(Message(role="user", content="Where is my parcel?"),),
+        prompt_ids=(1, 2, 3),
+        completion_ids=(4, 2),
+        logprobs=(-0.1, -0.2),
+        base_logprobs=(-4.0, -3.1),
+    )
+    return Manifest(
+        version=CANDIDATE,
+        base=BaseInfo(model="pocket", revision=None, config=digest("config"), dtype="float32"),
+        contract=ChatContract(
+            template=digest("template"),
+            kwargs={"enable_thinking": False},
+            tokenizer=digest("tokenizer"),
+            special=digest("special"),
+            stop_ids=(2,),
+            probes=digest("probes"),
+        ),
+        rank=16,
+        files={
+            "adapter_config.json": digest("a"),
+            "adapter_model.safetensors": digest("b"),
+            "chat_template.jinja": digest("c"),
+        },
+        recipe=make_recipe().digest(),
+        data=digest("data"),
+        train_key=digest("train"),
+        parent=BASELINE,
+        seeds={"data": 0, "train": 0},
+        packages={"torch": "2.13.0", "transformers": "5.19.0", "trl": "1.16.0", "peft": "0.21.0"},
+        n_rows=1500,
+        n_steps=240,
+        probes=(probe,),
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import io
+import re
+from typing import Literal
+
+import pytest
+from rich.console import Console
+
+from harness.report.record import RoundRecord
+from harness.report.terminal import bars, summary
+from tests.report import hostile
+from tests.report.factory import make_hostile_record, make_record, make_uncompared_record
+
+
+def printed(record: RoundRecord, *, terminal: bool = False, width: int = 80) -> str:
+    file = io.StringIO()
+    color: Literal["truecolor"] | None = "truecolor" if terminal else None
+    Console(file=file, width=width, force_terminal=terminal, color_system=color, _environ={}).print(
+        summary(record)
+    )
+    return file.getvalue()
+
+
+def test_verdict_first_then_numbers() -> None:
+    lines = printed(make_record()).splitlines()
+    assert lines[0].startswith("✗ FAIL  Fails overall and in slice generate")
+    assert "overall: mean 3.48 against 4.40, difference −1.00" in lines[2]
+    found = [line.split() for line in lines if line.startswith("✗ generate")]
+    assert found == [
+        ["✗", "generate", "1.22", "█▃···", "4.60", "···▆█", "1.50", "−3.40", "−3.58", "2/20"]
+    ]
+    assert "candidate 58 of 60 items scored, 2 not scored, 2 truncated, 1 failed" in lines
+    assert any("from cache 47" in line for line in lines)
+
+
+def test_fits_eighty_columns() -> None:
+    text = printed(make_record())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+
+
+def test_plain_without_a_terminal_and_coloured_in_one() -> None:
+    assert "\x1b" not in printed(make_record())
+    assert "\x1b[1;31m✗ FAIL" in printed(make_record(), terminal=True)
+
+
+@pytest.mark.parametrize("name", hostile.TEXTS)
+def test_hostile_text_drives_no_terminal(name: str) -> None:
+    text = printed(make_hostile_record(hostile.TEXTS[name]), terminal=True)
+    bare = re.sub("\x1b\\[[0-9;]*m", "", text)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", bare)
+    assert max(map(len, bare.splitlines())) <= 80
+
+
+def test_rich_markup_is_printed_as_text() -> None:
+    assert "[bold red]Pass[/bold red]" in printed(make_hostile_record(hostile.RICH), width=400)
+
+
+def test_bars_scale_to_the_tallest() -> None:
+    side = make_record().comparison
+    assert side is not None
+    assert bars(side.overall.baseline) == "▁·▁▄█"
+    empty = side.overall.baseline.model_copy(update={"distribution": (0, 0, 0, 0, 0)})
+    assert bars(empty) == "·····"
+
+
+def test_a_round_without_comparison() -> None:
+    text = printed(make_uncompared_record())
+    assert text.startswith("! UNTRUSTED  The evidence cannot be trusted")
+    assert "Nothing was compared" in text
+    assert "bars:" not in text

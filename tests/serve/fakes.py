@@ -1,0 +1,187 @@
+"""A store with versions nobody trained, an engine that only remembers, and an ASGI client."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from harness.store import PUBLISHED, Store, version_id
+from harness.types import BaseInfo, ChatContract, Manifest
+from serve.asgi import Message, Receive, Scope, Send
+from serve.config import Served
+from serve.middleware import VersionMiddleware
+
+TEMPLATE = hashlib.sha256(b"template").hexdigest()
+CONFIG = hashlib.sha256(b"config").hexdigest()
+
+
+def served(home: Path, *, max_versions: int = 4) -> Served:
+    return Served(
+        home=home,
+        base_name="pocket",
+        template=TEMPLATE,
+        base_config=CONFIG,
+        modules=("down_proj", "q_proj"),
+        max_lora_rank=16,
+        max_versions=max_versions,
+    )
+
+
+def publish(
+    store: Store,
+    name: str,
+    files: dict[str, bytes],
+    *,
+    template: str = TEMPLATE,
+    config: str = CONFIG,
+    rank: int = 8,
+) -> str:
+    """Put a version into the store as training would; returns its id."""
+    staged = store.staging_dir(name)
+    for file_name, data in files.items():
+        (staged / file_name).write_bytes(data)
+    digests = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
+    contract = ChatContract(
+        template=template, tokenizer="t", special="s", stop_ids=(2,), probes="p"
+    )
+    manifest = Manifest(
+        version=version_id(name, digests, contract.dump()),
+        base=BaseInfo(model="pocket", config=config, dtype="float32"),
+        contract=contract,
+        rank=rank,
+        files=digests,
+        recipe="r",
+        data="d",
+        train_key=name,
+        seeds={},
+        packages={},
+        n_rows=1,
+        n_steps=1,
+        probes=(),
+    )
+    return store.add(staged, manifest)
+
+
+def published(store: Store, name: str, **different: Any) -> str:
+    """A version with made-up contents."""
+    files = {file_name: f"{name} {file_name}".encode() for file_name in PUBLISHED}
+    files["adapter_model.safetensors"] = safetensors("model.layers.0.q_proj.lora_A.weight")
+    return publish(store, name, files, **different)
+
+
+def safetensors(*names: str) -> bytes:
+    """A safetensors file of 2 × 2 zeros."""
+    header = {
+        name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [16 * index, 16 * index + 16]}
+        for index, name in enumerate(names)
+    }
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(16 * len(names))
+
+
+class FakeEngine:
+    """Remembers what was loaded; fails or waits on request."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.loads: list[str] = []
+        self.failure: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.max_model_len = 1024
+
+    async def load(self, version: str, path: Path) -> None:
+        assert path.is_absolute()
+        self.loads.append(version)
+        if self.gate:
+            await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        self.loaded.append(version)
+
+    async def unload(self, version: str) -> None:
+        self.loaded.remove(version)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    chunks: list[bytes]
+
+    def json(self) -> Any:
+        return json.loads(b"".join(self.chunks))
+
+
+class Beneath:
+    """The application beneath: answers with what it was asked, in two pieces."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+        self.gate: asyncio.Event | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            return
+        self.scopes.append(scope)
+        self.bodies.append((await receive()).get("body", b""))
+        if self.gate:
+            await self.gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"beneath":', "more_body": True})
+        await send({"type": "http.response.body", "body": b"true}", "more_body": False})
+
+
+@asynccontextmanager
+async def started(middleware: VersionMiddleware) -> AsyncIterator[list[Message]]:
+    """Send the start of the lifespan; yields the messages that came back."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = SimpleNamespace(state=SimpleNamespace())
+    await middleware({"type": "lifespan", "app": app}, receive, send)
+    yield sent
+
+
+async def ask(
+    middleware: VersionMiddleware,
+    method: str,
+    path: str,
+    body: bytes | Sequence[bytes] = b"",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> Answer:
+    """One request; a sequence of bodies arrives in pieces."""
+    pieces = [body] if isinstance(body, bytes) else list(body)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not pieces:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    await middleware(scope, receive, send)
+    if not sent:
+        return Answer(0, {}, [])
+    names = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], names, [message["body"] for message in sent[1:]])
+
+
+def chat(model: str, **fields: Any) -> bytes:
+    return json.dumps({"model": model, "messages": [], **fields}).encode()

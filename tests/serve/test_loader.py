@@ -1,0 +1,226 @@
+"""Loading, refusing and making room, against an engine that only remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import serve.loader
+from harness.store import PUBLISHED, Store
+from serve.asgi import Refusal
+from serve.loader import Loader
+from tests.serve.fakes import FakeEngine, publish, published, safetensors, served
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def make(engine: FakeEngine, store: Store, max_versions: int = 4) -> Loader:
+    return Loader(engine, store, served(store.home, max_versions=max_versions))
+
+
+async def refused(waiting: Coroutine[Any, Any, None]) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        await waiting
+    return caught.value
+
+
+def test_a_hundred_first_requests_cause_one_load(store: Store, engine: FakeEngine) -> None:
+    version = published(store, "bot")
+    loader = make(engine, store)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(loader.ensure(version) for _ in range(100)))
+        await loader.ensure(version)
+
+    asyncio.run(scenario())
+    assert engine.loads == [version]
+
+
+def test_a_load_goes_on_when_its_client_leaves(store: Store, engine: FakeEngine) -> None:
+    version = published(store, "bot")
+    loader = make(engine, store)
+
+    async def scenario() -> None:
+        engine.gate = asyncio.Event()
+        client = asyncio.create_task(loader.ensure(version))
+        while not engine.loads:
+            await asyncio.sleep(0.001)
+        client.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await client
+        engine.gate.set()
+        await loader.ensure(version)
+
+    asyncio.run(scenario())
+    assert engine.loads == engine.loaded == [version]
+
+
+def test_the_engines_words_reach_the_client_and_it_is_not_asked_again_at_once(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = published(store, "bot")
+    loader = make(engine, store)
+
+    async def scenario() -> None:
+        engine.failure = ValueError("target modules {'x'} not found")
+        first = await refused(loader.ensure(version))
+        second = await refused(loader.ensure(version))
+        assert first.status == second.status == 503
+        assert "target modules {'x'} not found" in str(second)
+        assert engine.loads == [version]
+        engine.failure = None
+        monkeypatch.setattr(serve.loader, "monotonic", lambda: 1e12)
+        await loader.ensure(version)
+
+    asyncio.run(scenario())
+    assert engine.loaded == [version]
+
+
+def test_a_version_published_after_it_was_missed_is_served(
+    store: Store, engine: FakeEngine
+) -> None:
+    version = published(store, "bot")
+    hidden = store.home / "hidden"
+    store.version_dir(version).rename(hidden)
+    loader = make(engine, store)
+
+    async def scenario() -> None:
+        assert (await refused(loader.ensure(version))).status == 404
+        hidden.rename(store.version_dir(version))
+        await loader.ensure(version)
+
+    asyncio.run(scenario())
+
+
+def test_the_least_recently_used_idle_version_makes_room(store: Store, engine: FakeEngine) -> None:
+    first, second, third, fourth = (published(store, name) for name in "abcd")
+    loader = make(engine, store, max_versions=2)
+
+    async def scenario() -> None:
+        await loader.ensure(first)
+        await loader.ensure(second)
+        await loader.ensure(first)
+        await loader.ensure(third)
+        assert engine.loaded == [first, third]
+        async with loader.using(first):
+            await loader.ensure(fourth)
+            assert engine.loaded == [first, fourth]
+
+    asyncio.run(scenario())
+
+
+def test_a_load_waits_for_room_and_never_evicts_what_is_in_use(
+    store: Store, engine: FakeEngine
+) -> None:
+    first, second = published(store, "a"), published(store, "b")
+    loader = make(engine, store, max_versions=1)
+
+    async def scenario() -> None:
+        async with loader.using(first):
+            waiting = asyncio.create_task(loader.ensure(second))
+            await asyncio.sleep(0.05)
+            assert engine.loaded == [first]
+        await waiting
+        assert engine.loaded == [second]
+
+    asyncio.run(scenario())
+
+
+def test_no_room_for_too_long_is_a_refusal_with_the_next_step(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve.loader, "ROOM_S", 0.02)
+    first, second = published(store, "a"), published(store, "b")
+    loader = make(engine, store, max_versions=1)
+
+    async def scenario() -> None:
+        async with loader.using(first):
+            refusal = await refused(loader.ensure(second))
+            assert refusal.status == 503
+            assert "--max-cpu-loras" in str(refusal)
+
+    asyncio.run(scenario())
+    assert engine.loaded == [first]
+
+
+@pytest.mark.parametrize(
+    ("different", "words"),
+    [
+        ({"template": "0" * 64}, ["chat template", "0" * 64]),
+        ({"config": "0" * 64}, ["config.json", "0" * 64]),
+        ({"rank": 17}, ["rank 17", "--max-lora-rank 16"]),
+    ],
+)
+def test_a_version_made_for_another_server_is_refused_with_both_sides(
+    store: Store, engine: FakeEngine, different: dict[str, Any], words: list[str]
+) -> None:
+    version = published(store, "bot", **different)
+    refusal = asyncio.run(refused(make(engine, store).ensure(version)))
+    assert refusal.status == 409
+    assert all(word in str(refusal) for word in words)
+    assert engine.loads == []
+
+
+def test_an_adapter_of_the_output_head_is_refused(store: Store, engine: FakeEngine) -> None:
+    files = dict.fromkeys(PUBLISHED, b"{}")
+    files["adapter_model.safetensors"] = safetensors(
+        "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight",
+        "base_model.model.lm_head.lora_A.weight",
+    )
+    refusal = asyncio.run(refused(make(engine, store).ensure(publish(store, "bot", files))))
+    assert refusal.status == 409
+    assert "changes lm_head; this server accepts: down_proj, q_proj" in str(refusal)
+
+
+def test_the_difference_names_what_this_server_has(store: Store, engine: FakeEngine) -> None:
+    version = published(store, "bot", template="0" * 64)
+    refusal = asyncio.run(refused(make(engine, store).ensure(version)))
+    assert str(served(store.home).template) in str(refusal)
+
+
+@pytest.mark.parametrize("harm", ["change", "remove", "manifest", "other manifest"])
+def test_a_damaged_version_never_reaches_the_engine(
+    store: Store, engine: FakeEngine, harm: str
+) -> None:
+    version, other = published(store, "bot"), published(store, "other")
+    folder = store.version_dir(version)
+    if harm == "change":
+        (folder / "adapter_model.safetensors").write_bytes(b"other weights")
+    elif harm == "remove":
+        (folder / "adapter_model.safetensors").unlink()
+    elif harm == "manifest":
+        (folder / "manifest.json").write_text("{")
+    else:
+        manifest = (store.version_dir(other) / "manifest.json").read_bytes()
+        (folder / "manifest.json").write_bytes(manifest)
+    refusal = asyncio.run(refused(make(engine, store).ensure(version)))
+    assert refusal.status == 503
+    assert version in str(refusal)
+    assert engine.loads == []
+
+
+def test_a_loaded_version_outlives_its_folder(store: Store, engine: FakeEngine) -> None:
+    version = published(store, "bot")
+    loader = make(engine, store)
+    assert not loader.knows("bot@" + "0" * 12)
+    assert not loader.knows("../../etc/passwd")
+
+    async def scenario() -> None:
+        await loader.ensure(version)
+        store.version_dir(version).rename(store.home / "gone")
+        assert loader.knows(version)
+        await loader.ensure(version)
+
+    asyncio.run(scenario())

@@ -1,0 +1,61 @@
+"""The README's tree is the repository's, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from harness import __version__
+from tests.workbench import ROOT, harness
+
+README = (ROOT / "README.md").read_text()
+
+
+def drawn() -> set[str]:
+    """Paths of the annotated tree: names in its first column, nested by indentation."""
+    block = re.search(r"```tree\n(.*?)```", README, re.DOTALL)
+    assert block, "README has no tree"
+    found: set[str] = set()
+    parents: dict[int, str] = {}
+    for line in block[1].splitlines():
+        depth = len(line) - len(line.lstrip())
+        names = re.split(r"\s{2,}", line.strip(), maxsplit=1)[0].split()
+        parent = next((parents[d] for d in sorted(parents, reverse=True) if d < depth), "")
+        found |= {parent + name for name in names}
+        parents = {d: path for d, path in parents.items() if d < depth}
+        if names[-1].endswith("/"):
+            parents[depth] = parent + names[-1]
+    return found
+
+
+def test_every_drawn_path_exists() -> None:
+    assert [path for path in sorted(drawn()) if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_drawn() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "harness", "serve"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    modules = {path for path in listed if path.endswith(".py") and "__init__" not in path}
+    assert sorted(modules - drawn()) == []
+
+
+def test_the_commands_it_shows_exist(tmp_path: Path) -> None:
+    help_text = harness("--help", home=tmp_path).stdout
+    commands = set(re.findall(r"\bharness ([a-z]+)\b", README)) - {"is", "trains"}
+    assert commands
+    for name in commands:
+        assert re.search(rf"^\s+{name}\b", help_text, re.MULTILINE), name
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", README, re.MULTILINE)):
+        assert f"\n{''.join(target)}:" in makefile
+
+
+def test_the_version_is_in_the_changelog_or_unreleased() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in changelog or f"## {__version__}" in changelog
