@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ STOP_S = 15.0
 """Time to end by itself after SIGTERM; then SIGKILL."""
 _POLL_S = 0.25
 _TAIL_LINES = 15
+_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
 
 @dataclass(frozen=True)
@@ -174,16 +176,27 @@ def _wait_healthy(
             if (code := process.poll()) is not None:
                 raise _fault(f"the model server ended with exit code {code}", log_path)
             with contextlib.suppress(httpx.HTTPError):
-                if client.get(f"{server.base_url}/health").status_code == 200:
+                answer = client.get(f"{server.base_url}/health")
+                if (pid := answer.headers.get("x-harness-pid")) != str(process.pid):
+                    raise EnvironmentFault(
+                        f"another server (process {pid or 'unknown'}) answers at {server.base_url}",
+                        hint="choose another port, or leave it out for any free one",
+                    )
+                if answer.status_code == 200:
                     return
             time.sleep(_POLL_S)
     raise _fault(f"the model server was not healthy after {START_S:.0f} s", log_path)
 
 
 def _fault(what: str, log_path: Path) -> EnvironmentFault:
-    lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-    tail = "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
-    return EnvironmentFault(f"{what}; its last words:\n{tail}", hint=f"the whole log: {log_path}")
+    """With the log's last lines, and before them the errors that are further up: a failed engine
+    names its cause long before the server gives up."""
+    text = log_path.read_text(encoding="utf-8", errors="replace")
+    lines = text.partition("\nnanobind: leaked")[0].splitlines()  # said by Triton at every exit
+    last = lines[-_TAIL_LINES:]
+    errors = [line for line in lines[:-_TAIL_LINES] if _ERROR.match(line)]
+    shown = "\n".join(f"  | {line}" for line in (*errors[-3:], *last))
+    return EnvironmentFault(f"{what}; its last words:\n{shown}", hint=f"the whole log: {log_path}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -24,13 +24,14 @@ from harness.server import Server, ServerSpec, attach, command, running, serve_f
 from tests.serve.live import eventually, group_members
 
 STAND_IN = """
-import http.server, subprocess, sys, time
+import http.server, os, subprocess, sys, time
 sys.stdout.write("standing in\\n"); sys.stdout.flush()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 time.sleep(0.3)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.end_headers()
+        self.send_response(200); self.send_header("x-harness-pid", sys.argv[2] or str(os.getpid()))
+        self.end_headers()
     def log_message(self, *words): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -47,7 +48,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         harness.server,
         "command",
-        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port)],
+        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), ""],
     )
 
 
@@ -125,7 +126,9 @@ def test_a_server_that_ignores_the_signal_is_killed(
 ) -> None:
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAND_IN
     monkeypatch.setattr(
-        harness.server, "command", lambda spec, port: [sys.executable, "-c", stubborn, str(port)]
+        harness.server,
+        "command",
+        lambda spec, port: [sys.executable, "-c", stubborn, str(port), ""],
     )
     monkeypatch.setattr(harness.server, "STOP_S", 0.2)
     with running(spec, log_path=tmp_path / "s.log") as server:
@@ -146,6 +149,41 @@ def test_a_server_that_dies_is_an_error_with_its_last_words(
     assert "exit code 4" in str(caught.value)
     assert "s.log" in str(caught.value.hint)
     assert caught.value.exit_code == 4
+
+
+def test_the_cause_is_shown_though_much_is_said_after_it(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = """
+print("ValueError: no memory for the cache")
+print("more\\n" * 40 + "RuntimeError: the engine failed")
+print("nanobind: leaked 4 instances!\\n" + " - leaked instance\\n" * 40)
+raise SystemExit(1)
+"""
+    monkeypatch.setattr(harness.server, "command", lambda spec, port: [sys.executable, "-c", dying])
+    with (
+        pytest.raises(EnvironmentFault, match="exit code 1") as caught,
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("it died")
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "  | ValueError: no memory for the cache"
+    assert lines[-1] == "  | RuntimeError: the engine failed"
+
+
+def test_another_server_on_the_port_is_not_taken_for_ours(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        harness.server,
+        "command",
+        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), "1"],
+    )
+    with (
+        pytest.raises(EnvironmentFault, match=r"another server \(process 1\)"),
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("it is not ours")
 
 
 def test_a_port_in_use_is_refused_at_once(tmp_path: Path) -> None:

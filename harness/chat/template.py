@@ -90,6 +90,11 @@ class ChatTokenizer:
         ids = self._tokenizer.convert_tokens_to_ids
         return {name: (text, int(ids(text))) for name, text in sorted(texts.items())}
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of the named special tokens; vLLM lets constrained output end at any of them."""
+        return tuple(sorted({number for _, number in self.special().values()}))
+
     def _refuse_reserved(self) -> None:
         reserved = set(inspect.signature(self._tokenizer.apply_chat_template).parameters)
         for name in sorted(self.kwargs.keys() & (reserved | {"messages"})):

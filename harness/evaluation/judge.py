@@ -22,8 +22,19 @@ from harness.jsonio import digest
 from harness.recipe import Judge
 from harness.types import Generation, Item, Message, Verdict
 
-FORM = r"([^\n]*\n){0,12}score [1-5]"
-"""What a constrained judge may say: at most twelve lines of reasoning, then the score."""
+
+def _reasoning(word: str) -> str:
+    """A regular expression for one line, possibly empty, that does not start with `word`."""
+    pattern = f"(?:[^{word[-1]}\\n][^\\n]*)?"
+    for letter in reversed(word[:-1]):
+        pattern = f"(?:[^{letter}\\n][^\\n]*|{letter}{pattern})?"
+    return pattern + "\\n"
+
+
+FORM = f"(?:{_reasoning('score ')}){{0,12}}score [1-5]"
+"""What a constrained judge may say: at most twelve lines of reasoning, then the score. No line of
+reasoning may start like the score's, so that at the digit only 1 to 5 are possible and their
+log-probabilities sum to one."""
 
 _SCORE = re.compile(r"^\W*score\W*([1-5])\W*$", re.IGNORECASE | re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{(prompt|reference|rubric|response)\}")
@@ -184,7 +195,7 @@ async def _ask_by_ids(
             temperature=settings.temperature,
             logprobs=len("12345"),
             extra_body={
-                "stop_token_ids": list(chat.stop_ids),
+                "stop_token_ids": sorted({*chat.stop_ids, *chat.special_ids}),
                 "structured_outputs": {"regex": FORM},
             },
         )

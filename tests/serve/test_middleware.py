@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,9 @@ def test_every_other_route_is_not_found(room: Room, method: str, path: str) -> N
 
 
 def test_health_passes_and_websockets_are_closed(room: Room) -> None:
-    assert asyncio.run(ask(room.middleware, "GET", "/health")).status == 200
+    health = asyncio.run(ask(room.middleware, "GET", "/health"))
+    assert health.status == 200
+    assert health.headers["x-harness-pid"] == str(os.getpid())
     sent = []
 
     async def scenario() -> None:

@@ -1,0 +1,72 @@
+"""The lines that touch vLLM's semi-internal attributes, and nothing else.
+
+`app.state.openai_serving_models.lora_requests` is where vLLM's API server looks adapters up by
+name; `engine_client.add_lora/remove_lora` move weights in and out. `Engine(...)` refuses to start
+on a vLLM where these are not what they were; tests/serve/test_engine.py is the contract.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.errors import EnvironmentFault
+
+OLDEST = (0, 32)
+"""Older vLLM serves wrong weights after add_lora at run time (vllm-project/vllm#47724)."""
+
+
+class Engine:
+    """The running engine, seen through the state of vLLM's application."""
+
+    def __init__(self, state: Any) -> None:
+        from vllm.lora.request import LoRARequest
+        from vllm.version import __version__, __version_tuple__
+
+        models = getattr(state, "openai_serving_models", None)
+        client = getattr(state, "engine_client", None)
+        missing = [
+            name
+            for name, there in {
+                "vLLM >= 0.32": tuple(__version_tuple__[:2]) >= OLDEST,
+                "openai_serving_models.lora_requests": isinstance(
+                    getattr(models, "lora_requests", None), dict
+                ),
+                "engine_client.add_lora": callable(getattr(client, "add_lora", None)),
+                "engine_client.remove_lora": callable(getattr(client, "remove_lora", None)),
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING unset": (
+                    "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in os.environ
+                ),
+            }.items()
+            if not there
+        ]
+        if missing:
+            raise EnvironmentFault(
+                f"vLLM {__version__} cannot serve adapter versions; missing: {', '.join(missing)}",
+                hint="install the vLLM that pyproject.toml names: make setup",
+            )
+        self._request = LoRARequest
+        self._requests: dict[str, Any] = models.lora_requests  # type: ignore[union-attr]
+        self._client: Any = client
+        self.max_model_len: int = client.model_config.max_model_len  # type: ignore[union-attr]
+
+    async def load(self, version: str, path: Path) -> None:
+        """Read the adapter into memory, then make its name known. Raises whatever vLLM raises."""
+        request = self._request(
+            lora_name=version, lora_int_id=adapter_id(path), lora_path=str(path)
+        )
+        await self._client.add_lora(request)
+        self._requests[version] = request
+
+    async def unload(self, version: str) -> None:
+        """Forget the name at once, then free the memory."""
+        request = self._requests.pop(version)
+        await self._client.remove_lora(request.lora_int_id)
+
+
+def adapter_id(path: Path) -> int:
+    """56 bits of the path's SHA-256: vLLM tells adapters apart by this number alone, and a counter
+    would give two API processes the same number for different adapters."""
+    return int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:7], "big") or 1

@@ -1,0 +1,163 @@
+"""From the options of `python -m serve` to vLLM's arguments and environment.
+
+Pure functions of the options, the base's config and the kind of vLLM wheel; starts nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import EnvironmentFault
+from harness.jsonio import read_json
+from serve.config import Served, base_config_digest, template_digest
+from serve.modules import base_modules
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of vLLM's --max-lora-rank. CPU speed follows this number, not the adapter's rank."""
+MIDDLEWARE = "serve.middleware.VersionMiddleware"
+HEADROOM = 2
+"""Places in vLLM's adapter cache that stay free: one being loaded, one being removed."""
+GPU_SLOTS = 4
+"""Versions in one batch on a GPU: candidate, baseline and judge, and one more."""
+
+_FORBIDDEN = (
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING",  # opens routes by which any client loads any path
+    "VLLM_SERVER_DEV_MODE",  # opens routes that change weights
+    "VLLM_SKIP_MODEL_NAME_VALIDATION",  # answers unknown names with the base
+    "VLLM_CPU_KVCACHE_SPACE",  # would override --kv-cache-memory-bytes
+)
+_MIB = 1 << 20
+
+
+class Options(NamedTuple):
+    """The command line of `python -m serve`."""
+
+    home: Path
+    base_dir: Path
+    base_name: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    dtype: str = "float32"
+    max_lora_rank: int = 16
+    max_loras: int | None = None
+    """Versions in one batch; None: GPU_SLOTS on a GPU, all of them on the CPU."""
+    max_cpu_loras: int = 16
+    chat_template: Path | None = None
+    threads: int = 1
+    fast_start: bool = False
+    extra: tuple[str, ...] = ()
+    """Further vLLM arguments; they come last and so win."""
+
+
+def served(options: Options, *, cpu: bool) -> Served:
+    """What the middleware must know. Raises EnvironmentFault for options that cannot work."""
+    loras = slots(options, cpu=cpu)
+    versions = min(options.max_cpu_loras - HEADROOM, loras - 1 if cpu else options.max_cpu_loras)
+    if options.max_cpu_loras < loras or versions < 1:
+        raise EnvironmentFault(
+            f"--max-loras {loras} --max-cpu-loras {options.max_cpu_loras}: accepted: "
+            f"--max-cpu-loras from {HEADROOM + 1}, --max-loras from {2 if cpu else 1} up to that"
+        )
+    return Served(
+        home=options.home.absolute(),
+        base_name=options.base_name,
+        template=template_digest(options.base_dir, options.chat_template),
+        base_config=base_config_digest(options.base_dir),
+        modules=base_modules(options.base_dir),
+        max_lora_rank=lora_rank(options.max_lora_rank),
+        max_versions=versions,
+    )
+
+
+def slots(options: Options, *, cpu: bool) -> int:
+    """vLLM's --max-loras. On the CPU one slot must stay empty for ever: vLLM 0.32 computes the
+    base's rows of a mixed batch with the last slot (index -1), so an adapter in it would answer
+    in the base's name."""
+    return options.max_loras or (options.max_cpu_loras if cpu else GPU_SLOTS)
+
+
+def lora_rank(wanted: int) -> int:
+    """The smallest rank vLLM accepts that holds `wanted`."""
+    for rank in LORA_RANKS:
+        if rank >= wanted >= 1:
+            return rank
+    raise EnvironmentFault(f"--max-lora-rank {wanted}: accepted: 1 to {LORA_RANKS[-1]}")
+
+
+def on_cpu() -> bool:
+    """Whether the installed vLLM is a CPU build, told by its name or version as vLLM itself does.
+
+    Raises EnvironmentFault when no vLLM is installed.
+    """
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return "cpu" in f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise EnvironmentFault("vLLM is not installed", hint="make setup")
+
+
+def vllm_argv(options: Options, *, cpu: bool) -> list[str]:
+    """Arguments of vLLM's OpenAI server."""
+    argv = ["--model", str(options.base_dir.absolute()), "--served-model-name", options.base_name]
+    argv += ["--host", options.host, "--port", str(options.port), "--dtype", options.dtype]
+    argv += ["--enable-lora", "--max-lora-rank", str(lora_rank(options.max_lora_rank))]
+    argv += ["--max-loras", str(slots(options, cpu=cpu))]
+    argv += ["--max-cpu-loras", str(options.max_cpu_loras)]
+    argv += ["--middleware", MIDDLEWARE, "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
+    modules = base_modules(options.base_dir)
+    if modules:
+        argv += ["--lora-target-modules", *modules]
+    if options.chat_template:
+        argv += ["--chat-template", str(options.chat_template.absolute())]
+    cache = kv_cache_bytes(options.base_dir) if cpu else None
+    if cache:
+        argv += ["--kv-cache-memory-bytes", str(cache)]
+    return argv + _foreign(options.extra, argv)
+
+
+def _foreign(extra: tuple[str, ...], own: list[str]) -> list[str]:
+    """`extra`, unless it sets again what is set here, some of which keeps answers right."""
+    flags = {part for part in own if part.startswith("--")} | {
+        "--lora-modules",
+        "--api-server-count",
+    }
+    for part in extra:
+        flag = part.partition("=")[0].replace("_", "-")
+        if flag in flags - {"--kv-cache-memory-bytes"}:
+            raise EnvironmentFault(
+                f"{flag} among vLLM's own arguments: it is set by the launcher",
+                hint="python -m serve --help",
+            )
+    return list(extra)
+
+
+def environment(options: Options, inherited: Mapping[str, str], *, cpu: bool) -> dict[str, str]:
+    """The whole environment of the server process."""
+    values = {key: value for key, value in inherited.items() if key not in _FORBIDDEN}
+    values |= served(options, cpu=cpu).to_environment()
+    values["VLLM_PLUGINS"] = ""  # otherwise every installed plugin is loaded
+    values["VLLM_NO_USAGE_STATS"] = "1"
+    values["VLLM_COMPUTE_NANS_IN_LOGITS"] = "1"
+    values["HF_HUB_OFFLINE"] = "1"
+    if cpu:
+        values["OMP_NUM_THREADS"] = str(options.threads)
+        values["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the worker lives in the engine process
+    return values
+
+
+def kv_cache_bytes(base_dir: Path) -> int | None:
+    """Room for 32 full-length float32 sequences, 64 MiB to 4 GiB; None for a config without the
+    usual fields, where vLLM decides."""
+    config: dict[str, Any] = dict(read_json(base_dir / "config.json"))
+    try:
+        heads = config.get("num_key_value_heads") or config["num_attention_heads"]
+        width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        per_token = 2 * config["num_hidden_layers"] * heads * width * 4
+        wanted = 32 * config["max_position_embeddings"] * per_token
+    except KeyError:
+        return None
+    return int(min(max(wanted, 64 * _MIB), 4096 * _MIB))

@@ -1,0 +1,179 @@
+"""Brings adapter versions into the engine on first use and takes idle ones out again.
+
+A version is loaded only when its files are the published ones and it was trained for this base
+and this chat template. Knows nothing of HTTP but the status a refusal carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from harness.errors import HarnessError
+from harness.store import VERSION, Store
+from harness.types import Manifest
+from serve.asgi import Refusal
+from serve.config import Served
+from serve.modules import adapter_modules
+
+REFUSED_S = 5.0
+"""How long a refused version is not tried again."""
+ROOM_S = 30.0
+"""How long a load waits for a loaded version to become idle."""
+
+_log = logging.getLogger(__name__)
+
+
+class AdapterMemory(Protocol):
+    """What the loader needs of an engine."""
+
+    async def load(self, version: str, path: Path) -> None: ...
+
+    async def unload(self, version: str) -> None: ...
+
+
+class Loader:
+    """Which versions are in the engine, who uses them, and what was refused."""
+
+    def __init__(self, engine: AdapterMemory, store: Store, served: Served) -> None:
+        self._engine = engine
+        self._store = store
+        self._served = served
+        self._loaded: dict[str, None] = {}  # least recently used first
+        self._users: Counter[str] = Counter()
+        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._refused: dict[str, tuple[float, Refusal]] = {}
+        self._turn = asyncio.Lock()
+        self._released = asyncio.Event()
+
+    def knows(self, version: str) -> bool:
+        """Whether `version` is loaded or published; a loaded one outlives its folder."""
+        return version in self._loaded or (
+            VERSION.fullmatch(version) is not None and self._store.has(version)
+        )
+
+    @contextlib.asynccontextmanager
+    async def using(self, version: str) -> AsyncIterator[None]:
+        """Have `version` in the engine for the block. Raises Refusal when it cannot be."""
+        self._users[version] += 1
+        try:
+            await self.ensure(version)
+            yield
+        finally:
+            self._users[version] -= 1
+            if not self._users[version]:
+                del self._users[version]
+                self._released.set()
+
+    async def ensure(self, version: str) -> None:
+        """Load `version` unless it is loaded. Any number of callers cause one load, which goes on
+        when they leave. Raises Refusal 404, 409 (made for another server) or 503."""
+        if version in self._loaded:
+            self._loaded[version] = self._loaded.pop(version)
+            return
+        if version not in self._loading:
+            self._raise_if_refused(version)
+            task = asyncio.create_task(self._load(version))
+            self._loading[version] = task
+            task.add_done_callback(lambda done: self._finished(version, done))
+        await asyncio.shield(self._loading[version])
+
+    def _raise_if_refused(self, version: str) -> None:
+        until, refusal = self._refused.get(version, (0.0, None))
+        if refusal and monotonic() < until:
+            raise refusal.with_traceback(None)
+        self._refused.pop(version, None)
+
+    def _finished(self, version: str, task: asyncio.Task[None]) -> None:
+        del self._loading[version]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Refusal):
+            _log.warning("%s: refused (%d): %s", version, error.status, error)
+            if error.status != 404:  # it may be published at any moment
+                self._refused[version] = (monotonic() + REFUSED_S, error)
+
+    async def _load(self, version: str) -> None:
+        started = monotonic()
+        await asyncio.to_thread(check, version, self._store, self._served)
+        async with self._turn:
+            await self._make_room()
+            try:
+                await self._engine.load(version, self._store.version_dir(version).absolute())
+            except Exception as error:
+                raise Refusal(
+                    503, f"{version}: the engine could not load it: {error}", param="model"
+                ) from error
+            self._loaded[version] = None
+        _log.info("%s: loaded in %.0f ms", version, 1000 * (monotonic() - started))
+
+    async def _make_room(self) -> None:
+        deadline = monotonic() + ROOM_S
+        while len(self._loaded) >= self._served.max_versions:
+            idle = next((each for each in self._loaded if each not in self._users), None)
+            if idle:
+                del self._loaded[idle]
+                await self._engine.unload(idle)
+                _log.info("%s: unloaded to make room", idle)
+                continue
+            self._released.clear()
+            try:
+                await asyncio.wait_for(self._released.wait(), deadline - monotonic())
+            except TimeoutError:
+                raise Refusal(
+                    503,
+                    f"all {len(self._loaded)} adapter versions in memory are in use; "
+                    "raise --max-cpu-loras",
+                ) from None
+
+
+def check(version: str, store: Store, served: Served) -> None:
+    """Raises Refusal unless the published files are intact and made for this server."""
+    try:
+        manifest = store.manifest(version)
+    except HarnessError as error:
+        status = 503 if store.has(version) else 404
+        raise Refusal(status, f"{version}: {error}", param="model") from None
+    if manifest.version != version:
+        raise Refusal(503, f"{version}: its manifest is that of {manifest.version}", param="model")
+    _check_fits(manifest, served)
+    try:
+        store.verify(version)
+        modules = adapter_modules(store.version_dir(version) / "adapter_model.safetensors")
+    except (HarnessError, OSError) as error:
+        raise Refusal(503, f"{version}: {error}", param="model") from None
+    foreign = sorted(modules.difference(served.modules)) if served.modules else []
+    if foreign:
+        accepted = ", ".join(served.modules)
+        raise Refusal(
+            409,
+            f"{version}: changes {', '.join(foreign)}; this server accepts: {accepted}",
+            param="model",
+        )
+
+
+def _check_fits(manifest: Manifest, served: Served) -> None:
+    """Raises Refusal 409 with both sides of the difference."""
+    sides = {
+        "chat template": (manifest.contract.template, served.template),
+        "base config.json": (manifest.base.config, served.base_config),
+    }
+    for what, (trained, here) in sides.items():
+        if trained != here:
+            raise Refusal(
+                409,
+                f"{manifest.version}: trained with {what} {trained}, this server has {here}",
+                param="model",
+            )
+    if manifest.rank > served.max_lora_rank:
+        raise Refusal(
+            409,
+            f"{manifest.version}: rank {manifest.rank}, this server was started with "
+            f"--max-lora-rank {served.max_lora_rank}",
+            param="model",
+        )
