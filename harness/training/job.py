@@ -80,12 +80,13 @@ class JobDir(NamedTuple):
         """Put the job down; another job's leftovers in the directory are deleted first."""
         settings = _settings(loaded, prepared)
         if self.job.is_file() and read_json(self.job)["key"] != settings["key"]:
-            self._clear()
+            self.clear()
         if not self.finished():
             write_jsonl(self.rows, ([row.input_ids, row.labels] for row in prepared.rows))
         write_json(self.job, settings)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Delete everything of the job."""
         for each in (self.job, self.rows, self.events, self.log, self.probes):
             each.unlink(missing_ok=True)
         for each in (self.checkpoints, self.adapter):
@@ -130,6 +131,8 @@ _SET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "warning",
     "PYTHONUNBUFFERED": "1",
+    # Waiting threads that spin make a step ten times slower where another process has the core.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

@@ -22,7 +22,7 @@ from harness.errors import EnvironmentFault, Interrupted
 from harness.jsonio import locked
 from harness.recipe import LoadedRecipe
 from harness.training.job import JobDir, worker_environment
-from harness.training.prepare import Prepared
+from harness.training.prepare import Prepared, weights_digest
 
 _POLL_S = 0.1
 _SAVE_S = 120.0
@@ -53,7 +53,8 @@ def train(
     """Train in `job_dir` until the adapter and its evidence are there.
 
     Call it from the main thread: SIGTERM and Ctrl-C then save a checkpoint and raise Interrupted.
-    Raises EnvironmentFault when the worker fails. No worker outlives this call.
+    Raises EnvironmentFault when the worker fails or the base changes meanwhile. No worker
+    outlives this call.
     """
     job = JobDir(job_dir)
     job_dir.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,7 @@ def train(
             return
         with _sigterm_as_interrupt():
             _run(job, loaded.recipe.compute.threads, on_event)
+        _refuse_changed_base(job, prepared)
 
 
 def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None]) -> None:
@@ -90,6 +92,17 @@ def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None
         raise _interrupted(job)
     if worker.returncode != 0 or not job.finished():
         raise _failure(job, worker.returncode)
+
+
+def _refuse_changed_base(job: JobDir, prepared: Prepared) -> None:
+    """The worker maps the weights file into memory, so one that is overwritten meanwhile is
+    trained on half way: such an adapter belongs to no base."""
+    if weights_digest(prepared.base_dir) != prepared.weights:
+        job.clear()
+        raise EnvironmentFault(
+            f"the base in {prepared.base_dir} changed while it was trained on",
+            hint="leave the base as it is and train again",
+        )
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:

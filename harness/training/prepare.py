@@ -84,7 +84,7 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         template=chat.template,
         base=base_info(recipe.base, directory),
         base_dir=directory,
-        weights=digest([file_digest(directory / "config.json"), *_weights_digests(directory)]),
+        weights=weights_digest(directory),
         max_context=longest,
         n_steps=count_steps(recipe.train, len(rows)),
     )
@@ -120,9 +120,11 @@ def packages() -> dict[str, str]:
         ) from None
 
 
-def _weights_digests(directory: Path) -> list[str]:
+def weights_digest(directory: Path) -> str:
+    """Digest of the base's config and weights files as they are now."""
     stats = [(path, path.stat()) for path in sorted(directory.glob("*.safetensors"))]
-    return [_cached_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    weights = [_cached_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return digest([file_digest(directory / "config.json"), *weights])
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from harness.errors import EnvironmentFault, Interrupted
 from harness.training.job import JobDir, worker_environment
 from harness.training.launch import TrainEvent, train
+from harness.training.prepare import prepare
 from tests.training.conftest import Finished
 from tests.training.recipes import make_recipe
 
@@ -136,6 +138,24 @@ def test_another_recipe_starts_afresh(finished: Finished, tmp_path: Path) -> Non
     job.write(other, finished.prepared)
     assert not checkpoint.exists()
     assert json.loads(job.job.read_text())["train"]["lr"] == 1e-3
+
+
+def test_a_base_that_changes_meanwhile_is_refused(finished: Finished, tmp_path: Path) -> None:
+    base_dir = tmp_path / "base"
+    shutil.copytree(finished.prepared.base_dir, base_dir)
+    recipe = make_recipe(
+        finished.recipe.root, base={"model": str(base_dir)}, train={"max_steps": 2}
+    )
+    weights = base_dir / "model.safetensors"
+    changed = weights.read_bytes()[:-1] + b"!"
+
+    def overwrite(event: TrainEvent) -> None:
+        with weights.open("r+b") as file:
+            file.write(changed)
+
+    with pytest.raises(EnvironmentFault, match="changed while it was trained on"):
+        train(recipe, prepare(recipe), tmp_path / "job", on_event=overwrite)
+    assert not JobDir(tmp_path / "job").finished()
 
 
 def test_a_dying_worker_shows_its_last_words(finished: Finished, tmp_path: Path) -> None:
