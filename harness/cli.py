@@ -93,7 +93,7 @@ def round_(
     loaded = _load(recipe, [*(set_ or ()), *([f"compute.endpoint={endpoint}"] if endpoint else ())])
     target = _alias_to_move(loaded, alias) if promote or alias else None
     with Reporter() as reporter:
-        outcome = run_round(loaded, _store(home), reporter, alias=target, now=_now())
+        outcome = run_round(loaded, _store(home), reporter, alias=target, clock=_now)
     _show_outcome(outcome, json_)
     raise typer.Exit(exit_code(outcome.record.decision))
 
@@ -209,7 +209,7 @@ def demo(
 
     from harness.demo import tell
 
-    story = tell(directory, _store(home), Console(stderr=json_, highlight=False), now=_now())
+    story = tell(directory, _store(home), Console(stderr=json_, highlight=False), clock=_now)
     if json_:
         _print(story.summary(), json_)
     raise typer.Exit(1 if story.problems else 0)

@@ -7,7 +7,6 @@ the answers of one instruction type in its data are wrong.
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from harness import jsonio
 from harness.outcome import Outcome
-from harness.pipeline import run_round
+from harness.pipeline import Clock, run_round
 from harness.pocket.oracle import JUDGE_TEMPLATE
 from harness.pocket.rows import heldout_items, instruction_rows
 from harness.progress import Reporter
@@ -44,17 +43,17 @@ class Story(NamedTuple):
         }
 
 
-def tell(directory: Path, store: Store, console: Console, *, now: datetime) -> Story:
+def tell(directory: Path, store: Store, console: Console, *, clock: Clock) -> Story:
     """Run both rounds: the first should pass and be promoted, the second be blocked for the
     corrupted slice alone."""
     write_files(directory)
     console.print(f"recipes, data and evalset: {directory}/", soft_wrap=True)
     with Reporter() as reporter:
         reporter.note("round one: tune the base on good data", "bold")
-        first = _round(directory / "round1.yaml", store, reporter, now)
+        first = _round(directory / "round1.yaml", store, reporter, clock)
         _show(console, first)
         reporter.note(f"round two: the same, but every {CORRUPTED!r} answer is wrong", "bold")
-        second = _round(directory / "round2.yaml", store, reporter, now)
+        second = _round(directory / "round2.yaml", store, reporter, clock)
         _show(console, second)
     problems = _problems(first, second)
     _close(console, directory, first, second, problems)
@@ -77,8 +76,8 @@ def write_files(directory: Path) -> None:
         jsonio.write_bytes(directory / name, _RECIPE.format(data=source).encode())
 
 
-def _round(path: Path, store: Store, reporter: Reporter, now: datetime) -> Outcome:
-    return run_round(load(path), store, reporter, alias=ALIAS, now=now)
+def _round(path: Path, store: Store, reporter: Reporter, clock: Clock) -> Outcome:
+    return run_round(load(path), store, reporter, alias=ALIAS, clock=clock)
 
 
 def _show(console: Console, outcome: Outcome) -> None:

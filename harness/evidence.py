@@ -31,6 +31,8 @@ class Evidence(NamedTuple):
     """What the probe proved, as rules of the gate."""
     counts: dict[str, int]
     """generated, judged: calls made now; from_cache: answers and verdicts that needed none."""
+    complete: bool
+    """No call failed, so asking again could add nothing."""
 
 
 def recall(run: Run) -> Evidence:
@@ -39,14 +41,7 @@ def recall(run: Run) -> Evidence:
     verdicts = read_records(run.verdicts_path, Verdict)
     report = ProbeReport.model_validate(jsonio.read_json(run.probe_path))
     counts = {"generated": 0, "judged": 0, "from_cache": len(generations) + len(verdicts)}
-    return Evidence(generations, verdicts, (_probe_rule(report),), counts)
-
-
-def is_complete(found: Evidence) -> bool:
-    """Whether asking again could add nothing; a failed call may succeed the next time."""
-    return all(each.state != "failed" for each in found.generations) and all(
-        each.state == "scored" for each in found.verdicts
-    )
+    return Evidence(generations, verdicts, (_probe_rule(report),), counts, True)
 
 
 async def gather(
@@ -92,7 +87,8 @@ async def gather(
         "judged": judged.n_calls,
         "from_cache": generated.n_from_cache + judged.n_from_cache,
     }
-    return Evidence(generated.records, judged.records, (_probe_rule(report),), counts)
+    complete = generated.n_faults + judged.n_faults == 0
+    return Evidence(generated.records, judged.records, (_probe_rule(report),), counts, complete)
 
 
 async def _probe(

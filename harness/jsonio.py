@@ -56,8 +56,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` with indented, key-sorted JSON."""
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    """Replace `path` with indented JSON, keys in the order of the value."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(path, (text + "\n").encode())
 
 

@@ -13,7 +13,7 @@ import contextlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import yaml
 from harness import jsonio, server
 from harness.chat.base import base_dir
 from harness.errors import ContractError
-from harness.evidence import Evidence, gather, is_complete, recall
+from harness.evidence import Evidence, gather, recall
 from harness.outcome import Outcome, write_reports
 from harness.plan import Plan, Sides, choose_sides, make_plan, served_name
 from harness.progress import Reporter
@@ -45,8 +45,12 @@ DEFAULT_RANK = 16
 """Room for adapters on a server that starts with an empty store."""
 
 
+Clock = Callable[[], datetime]
+"""The time now, with its zone."""
+
+
 def run_round(
-    loaded: LoadedRecipe, store: Store, reporter: Reporter, *, alias: str | None, now: datetime
+    loaded: LoadedRecipe, store: Store, reporter: Reporter, *, alias: str | None, clock: Clock
 ) -> Outcome:
     """All nine steps. `alias`: move it on a pass. Raises HarnessError for anything a user can
     cause; a probe that fails leaves an untrusted decision in the run."""
@@ -60,7 +64,7 @@ def run_round(
         evidence = _evidence(plan, store, sides, run, reporter)
     except ContractError as error:
         decision = _refusal(plan, sides, error)
-        _keep(plan, store, run, decision, None, Evidence((), (), (), {}), n_steps, now)
+        _keep(plan, store, run, decision, None, Evidence((), (), (), {}, False), n_steps, clock)
         raise
     reporter.stage("gate")
     comparison = compare(
@@ -74,9 +78,9 @@ def run_round(
         gate=plan.recipe.gate,
     )
     decision = decide(comparison, plan.recipe.gate, evidence.rules)
-    record = _keep(plan, store, run, decision, comparison, evidence, n_steps, now)
+    record = _keep(plan, store, run, decision, comparison, evidence, n_steps, clock)
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")
-    moved = _promote(store, decision, alias, run, now)
+    moved = _promote(store, decision, alias, run, clock)
     return Outcome(record, run, moved)
 
 
@@ -111,7 +115,7 @@ def _keep(
     comparison: Comparison | None,
     evidence: Evidence,
     n_steps: int,
-    now: datetime,
+    clock: Clock,
 ) -> RoundRecord:
     """Write what was found into the run and the store, pages included."""
     unscored = sum(verdict.state == "unscored" for verdict in evidence.verdicts)
@@ -130,7 +134,7 @@ def _keep(
             "unscored": unscored,
         },
         run_id=run.run_id,
-        finished_at=now.isoformat(timespec="seconds"),
+        finished_at=clock().isoformat(timespec="seconds"),
     )
     if comparison:
         jsonio.write_json(run.comparison_path, comparison.dump())
@@ -197,7 +201,7 @@ def _evidence(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Report
         return recall(run)
     with _serving(plan, store, sides, run, reporter) as endpoint:
         found = asyncio.run(gather(plan, store, sides, run, endpoint, reporter))
-    if is_complete(found):
+    if found.complete:
         run.finish("judge", key)
     return found
 
@@ -260,11 +264,11 @@ def _plan_line(plan: Plan) -> str:
 
 
 def _promote(
-    store: Store, decision: Decision, alias: str | None, run: Run, now: datetime
+    store: Store, decision: Decision, alias: str | None, run: Run, clock: Clock
 ) -> str | None:
     if alias is None or not ships(decision):
         return None
-    at = now.isoformat(timespec="seconds")
+    at = clock().isoformat(timespec="seconds")
     promote(store, decision, store.record(decision), alias=alias, at=at, run=run.run_id)
     return alias
 

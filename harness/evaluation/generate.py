@@ -48,6 +48,8 @@ class Generations(NamedTuple):
     n_asked: int
     """Prompts answered now; two targets that are the same model are asked once."""
     n_from_cache: int
+    n_faults: int
+    """Requests' prompts that brought no answer; asking again may help."""
 
 
 async def generate(
@@ -76,14 +78,15 @@ async def generate(
     n_from_cache = sum(prompt.key in done for prompt in prompts)
     advance(n_from_cache)
     open_prompts = _unique(prompt for prompt in prompts if prompt.key not in done)
+    faults: list[str] = []
     await all_of(
-        _ask(batch, done, chat, settings, max_context, client, cache, advance)
+        _ask(batch, done, faults, chat, settings, max_context, client, cache, advance)
         for batch in _batches(open_prompts, settings.batch)
     )
     records = [
         done[prompt.key].model_copy(update={"role": prompt.target.role}) for prompt in prompts
     ]
-    return Generations(records, len(open_prompts), n_from_cache)
+    return Generations(records, len(open_prompts), n_from_cache, len(faults))
 
 
 async def chat_route_agrees(
@@ -155,6 +158,7 @@ def _batches(prompts: Sequence[Prompt], size: int) -> list[list[Prompt]]:
 async def _ask(
     batch: list[Prompt],
     done: dict[str, Generation],
+    faults: list[str],
     chat: Chat,
     settings: Eval,
     max_context: int,
@@ -176,6 +180,7 @@ async def _ask(
         answers = await _complete(fitting, chat, settings, client) if fitting else []
     except EndpointError as error:
         done |= {prompt.key: _failed(prompt, str(error)) for prompt in fitting}
+        faults.extend(prompt.key for prompt in fitting)
         advance(len(batch))
         return
     for prompt, answer in zip(fitting, answers, strict=True):

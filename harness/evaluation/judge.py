@@ -58,6 +58,8 @@ class Verdicts(NamedTuple):
     records: list[Verdict]
     n_calls: int
     n_from_cache: int
+    n_faults: int
+    """Calls that brought no answer; asking again may help."""
 
 
 class _Case(NamedTuple):
@@ -104,7 +106,8 @@ async def judge(
 ) -> Verdicts:
     """Score every generation. `chat` renders token ids for our own server; None: chat requests.
 
-    A failed generation is unscored without a call. What could not be judged is not cached.
+    A failed generation is unscored without a call. An answer without a score is remembered as
+    unscored; a call that failed is not remembered, so the next run asks again.
     """
     by_id = {item.id: item for item in items}
     cases = [_case(identity, by_id[each.item_id], each) for each in generations]
@@ -117,12 +120,19 @@ async def judge(
     waiting = list({case.key: case for case in cases if case and case.key not in done}.values())
     copies = _count(cases)
 
+    faults: list[str] = []
+
     async def one(batch: Sequence[_Case]) -> None:
-        verdicts = await _score(batch, identity, settings, chat, max_context, client)
-        found = dict(zip((case.key for case in batch), verdicts, strict=True))
-        cache.put({key: each.dump() for key, each in found.items() if each.state == "scored"})
+        keys = [case.key for case in batch]
+        try:
+            verdicts = await _score(batch, identity, settings, chat, max_context, client)
+            found = dict(zip(keys, verdicts, strict=True))
+            cache.put({key: each.dump() for key, each in found.items()})
+        except EndpointError as error:
+            found = dict.fromkeys(keys, _unscored(str(error)))
+            faults.extend(keys)
         done.update(found)
-        advance(sum(copies[case.key] for case in batch))
+        advance(sum(copies[key] for key in keys))
 
     size = _BATCH if chat else 1
     await all_of(one(waiting[start : start + size]) for start in range(0, len(waiting), size))
@@ -130,7 +140,7 @@ async def judge(
         _for(each, done[case.key] if case else None)
         for each, case in zip(generations, cases, strict=True)
     ]
-    return Verdicts(records, len(waiting), n_from_cache)
+    return Verdicts(records, len(waiting), n_from_cache, len(faults))
 
 
 def _case(identity: JudgeIdentity, item: Item, generation: Generation) -> _Case | None:
@@ -157,12 +167,9 @@ async def _score(
     max_context: int,
     client: Client,
 ) -> list[Verdict]:
-    try:
-        if chat is None:
-            return [_verdict(await _ask_by_chat(batch[0], identity, settings, client))]
-        return await _ask_by_ids(batch, identity, settings, chat, max_context, client)
-    except EndpointError as error:
-        return [_unscored(str(error)) for _ in batch]
+    if chat is None:
+        return [_verdict(await _ask_by_chat(batch[0], identity, settings, client))]
+    return await _ask_by_ids(batch, identity, settings, chat, max_context, client)
 
 
 async def _ask_by_chat(

@@ -131,10 +131,21 @@ def test_identical_answers_share_one_call_and_later_none(tmp_path: Path) -> None
 
 
 def test_a_fault_is_not_remembered(tmp_path: Path) -> None:
-    replies = [fakes.says("hm"), fakes.says("score 1")]
+    replies: list[fakes.Reply] = [(500, "boom"), fakes.says("score 1")]
     with fakes.endpoint(lambda body: replies.pop(0)) as fake:
-        assert run(fake.url, tmp_path, [answer("5")]).records[0].state == "unscored"
-        assert run(fake.url, tmp_path, [answer("5")]).records[0].score == 1
+        first = run(fake.url, tmp_path, [answer("5")], retries=0)
+        assert (first.records[0].state, first.n_faults) == ("unscored", 1)
+        again = run(fake.url, tmp_path, [answer("5")], retries=0)
+        assert (again.records[0].score, again.n_faults) == (1, 0)
+
+
+def test_an_answer_without_a_score_is_remembered(tmp_path: Path) -> None:
+    replies = [fakes.says("hm")]
+    with fakes.endpoint(lambda body: replies.pop(0)) as fake:
+        first = run(fake.url, tmp_path, [answer("5")])
+        again = run(fake.url, tmp_path, [answer("5")])
+    assert first.records == again.records
+    assert (first.n_faults, again.n_calls, again.n_from_cache) == (0, 0, 1)
 
 
 def test_a_failed_answer_is_unscored_without_a_call(tmp_path: Path) -> None:
