@@ -25,7 +25,7 @@ from harness.chat.base import base_dir
 from harness.errors import ContractError
 from harness.evidence import Evidence, gather, recall
 from harness.outcome import Outcome, write_reports
-from harness.plan import Plan, Sides, choose_sides, make_plan, served_name
+from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
 from harness.progress import Reporter
 from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
 from harness.release.compare import compare
@@ -56,6 +56,9 @@ def run_round(
     cause; a probe that fails leaves an untrusted decision in the run."""
     reporter.stage("check")
     plan = make_plan(loaded)
+    check_names(plan, store)
+    if store.find_trained(plan.train_key) is None:
+        _require_server(plan)
     reporter.done(_plan_line(plan))
     candidate, n_steps = obtain_adapter(plan, store, reporter)
     sides = choose_sides(plan, store, candidate, reporter)
@@ -82,6 +85,15 @@ def run_round(
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")
     moved = _promote(store, decision, alias, run, clock)
     return Outcome(record, run, moved)
+
+
+def _require_server(plan: Plan) -> None:
+    """Before a training is spent: the endpoint answers, or a server could be started."""
+    compute = plan.recipe.compute
+    if compute.endpoint:
+        server.attach(compute.endpoint, plan.base_name)
+    else:
+        server.usable_port(compute.port)
 
 
 def _refusal(plan: Plan, sides: Sides, error: ContractError) -> Decision:

@@ -91,6 +91,16 @@ def _check_slices(recipe: Recipe, evalset: Evalset) -> None:
         )
 
 
+def check_names(plan: Plan, store: Store) -> None:
+    """Raises HarnessError for a judge or baseline that the store does not have or cannot be
+    served with this base; the rest of `choose_sides` needs the candidate."""
+    if not plan.recipe.judge.endpoint:
+        _own_judge(plan, store)
+    name = plan.recipe.gate.baseline
+    if name and (name in store.aliases() or "@" in name):
+        _same_base(plan, store, store.resolve(name), "gate.baseline")
+
+
 def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> Sides:
     baseline = _baseline(plan, store, candidate, reporter)
     own_judge = None if plan.recipe.judge.endpoint else _own_judge(plan, store)

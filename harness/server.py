@@ -74,7 +74,7 @@ def running(
     `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a
     port in use, a missing vLLM and a server that died, with the last lines of its log.
     """
-    port = _usable_port(spec)
+    port = usable_port(spec.port)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
         process = _start(spec, port, log)
@@ -89,11 +89,29 @@ def running(
 def serve_forever(spec: ServerSpec) -> int:
     """Serve in the foreground, the log on this terminal, until the server ends or Ctrl-C; returns
     the server's exit code. Raises KeyboardInterrupt after stopping it."""
-    process = _start(spec, _usable_port(spec), None)
+    process = _start(spec, usable_port(spec.port), None)
     try:
         return process.wait()
     finally:
         _stop(process)
+
+
+def usable_port(port: int | None) -> int:
+    """`port`, or a free one for None. Raises EnvironmentFault when it is taken or vLLM missing."""
+    if importlib.util.find_spec("vllm") is None:
+        raise EnvironmentFault("serving needs vLLM, which is not installed here", hint="make setup")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port or 0))
+            probe.listen()
+        except OSError as error:
+            raise EnvironmentFault(
+                f"port {port} cannot be used: {error.strerror}",
+                hint="choose another port, leave it out for any free one, or attach to the "
+                f"server there with compute.endpoint=http://{HOST}:{port}",
+            ) from None
+        return int(probe.getsockname()[1])
 
 
 def attach(endpoint: str, base_name: str) -> Server:
@@ -131,24 +149,6 @@ def command(spec: ServerSpec, port: int) -> list[str]:
     if spec.threads:
         argv += ["--threads", str(spec.threads)]
     return argv + (["--", *spec.extra] if spec.extra else [])
-
-
-def _usable_port(spec: ServerSpec) -> int:
-    """The port asked for, or a free one. Raises EnvironmentFault when it is taken."""
-    if importlib.util.find_spec("vllm") is None:
-        raise EnvironmentFault("serving needs vLLM, which is not installed here", hint="make setup")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, spec.port or 0))
-            probe.listen()
-        except OSError as error:
-            raise EnvironmentFault(
-                f"port {spec.port} cannot be used: {error.strerror}",
-                hint="choose another port, leave it out for any free one, or attach to the "
-                f"server there with compute.endpoint=http://{HOST}:{spec.port}",
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 def _start(spec: ServerSpec, port: int, log: IO[bytes] | None) -> subprocess.Popen[bytes]:

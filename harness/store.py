@@ -69,6 +69,7 @@ class Store:
         target = self.version_dir(manifest.version)
         for name, expected in manifest.files.items():
             if file_digest(staged_dir / name) != expected:
+                shutil.rmtree(staged_dir)
                 raise StoreError(f"{staged_dir / name}: not the file its manifest names")
         write_json(staged_dir / "manifest.json", manifest.dump())
         with locked(self._lock_path):

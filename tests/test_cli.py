@@ -149,3 +149,21 @@ def test_an_empty_store_answers_politely(tmp_path: Path) -> None:
     done = harness("gate", tmp_path, home=home)
     assert done.returncode == 2
     assert "not a finished run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("judge.model=judgy", 2, "judge.model: no alias 'judgy'"),
+        ("gate.baseline=bot@000000000000", 2, "no version 'bot@000000000000'"),
+        ("compute.endpoint=http://127.0.0.1:9", 4, "http://127.0.0.1:9: no healthy model server"),
+    ],
+)
+def test_what_a_round_will_need_is_asked_for_before_training(
+    tmp_path: Path, override: str, code: int, message: str
+) -> None:
+    recipe, home = write_recipe(tmp_path), tmp_path / "home"
+    done = harness("round", recipe, "--set", override, home=home)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert not (home / "training").exists()

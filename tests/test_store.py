@@ -76,6 +76,7 @@ def test_a_file_that_is_not_the_manifests_is_not_added(store: Store) -> None:
     with pytest.raises(StoreError, match="not the file its manifest names"):
         store.add(staged_dir, record)
     assert store.versions() == []
+    assert not staged_dir.exists()
 
 
 @pytest.mark.parametrize(

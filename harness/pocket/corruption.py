@@ -6,6 +6,7 @@ The judge and the base learn to compare from these. This module does not know ho
 from __future__ import annotations
 
 import random
+import re
 from typing import Final
 
 from harness.pocket.world import (
@@ -137,3 +138,40 @@ def _junk(rng: random.Random, task: Task) -> str:
         return other.reference
     broken = swap_words(rng, task.reference, 1.0).split(" ")
     return " ".join(broken[: max(1, len(broken) * 2 // 3)])
+
+
+def slip(rng: random.Random, task: Task) -> str:
+    """A mistake of the kind that undertrained adapters make: another operator, an item of a
+    list twice or out of order, an answer that runs on into one of another type."""
+    reference = task.reference
+    if rng.random() < 0.4:
+        tail = make_draft(rng, rng.choice(TYPES)).reference.split(" ")
+        tail = tail[rng.randrange(len(tail)) :]
+        return " ".join([reference.rstrip("."), *tail])
+    if task.type == "extract":
+        items = reference.split(", ")
+        if rng.random() < 0.5:
+            rng.shuffle(items)
+        else:
+            items.insert(rng.randrange(len(items)), rng.choice(items))
+        return ", ".join(items[: rng.randint(1, len(items))])
+    if any(sign in reference for sign in _OPPOSITE):
+        return _other_operator(rng, reference)
+    return _repeat(rng, reference)
+
+
+_OPPOSITE: Final = {" + ": " - ", " - ": " + ", " * ": " + ", " > ": " + "}
+
+
+def _other_operator(rng: random.Random, reference: str) -> str:
+    """The other operator, and mostly also the result that follows from it."""
+    sign = next(sign for sign in _OPPOSITE if sign in reference)
+    wrong = reference.replace(sign, _OPPOSITE[sign])
+    found = re.match(r"(\d+) [-+] (\d+) = (\d+)", wrong)
+    if found is None or rng.random() < 0.2:
+        return wrong
+    first, second, result = map(int, found.groups())
+    other = first + second if " + " in wrong else abs(first - second)
+    head, tail = wrong.split(" = ")
+    tail = re.sub(rf"\b{result}\b", str(other), tail)
+    return f"{head} = {tail}"

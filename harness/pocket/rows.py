@@ -15,11 +15,13 @@ from itertools import islice
 from typing import Any, Final
 
 from harness.pocket.corruption import corrupt as corrupt_answer
+from harness.pocket.corruption import slip
 from harness.pocket.oracle import Comparison, compare, judge_answer, judge_prompt
 from harness.pocket.world import TYPES, Task, make_task, swap_words
 
 PER_TYPE: Final = 40
 _HELD_OUT_SEED: Final = "pocket held-out"
+_SLIP_SHARE: Final = 0.25
 _SCORES: Final = (1, 2, 3, 4, 5)
 
 
@@ -111,7 +113,8 @@ def synthetic_cases(n: int, seed: int) -> list[Case]:
     cases: list[Case] = []
     while len(cases) < n:
         task = next(tasks)
-        case = Case(task.type, task.rubric, task.reference, corrupt_answer(rng, task))
+        make = slip if rng.random() < _SLIP_SHARE else corrupt_answer
+        case = Case(task.type, task.rubric, task.reference, make(rng, task))
         cell = (task.type, _comparison(case).score)
         if counts[cell] < most:
             counts[cell] += 1

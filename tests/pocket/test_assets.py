@@ -34,7 +34,8 @@ def test_the_judge_is_a_plain_lora_on_every_linear_layer() -> None:
 
 def test_the_base_stops_where_the_template_ends_a_turn(tokenizer: Any) -> None:
     config = json.loads((BASE_DIR / "generation_config.json").read_text(encoding="utf-8"))
-    assert config["eos_token_id"] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert config["eos_token_id"] == ends
     assert tokenizer.eos_token == "<|im_end|>"
 
 
