@@ -110,11 +110,14 @@ def gate(run: Annotated[Path, typer.Argument(help="Run directory.")], json_: Jso
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Run directory.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory.")], json_: Json = False
+) -> None:
     """Write a run's pages again from its records."""
     from harness.outcome import report_again
 
-    typer.echo(report_again(run))
+    path = report_again(run)
+    _print({"report": str(path)}, json_, lines=[str(path)])
 
 
 @app.command()

@@ -65,11 +65,12 @@ def _verdict(record: RoundRecord) -> Text:
 
 
 def _slices(record: RoundRecord) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("slice", no_wrap=True, min_width=12)
     table.add_column("candidate", no_wrap=True)
+    table.add_column("min", justify="right", no_wrap=True)
     table.add_column("baseline", no_wrap=True)
-    for title in ("base", "difference", "bound", "no score"):
+    for title in ("base", "change", "bound", "no score"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in view.rows(record):
         if not row.guarded:
@@ -84,6 +85,7 @@ def _cells(record: RoundRecord, row: SliceComparison) -> Iterator[Text]:
     mark = _MARKS[status] if status else " "
     yield Text(f"{mark} {one_line(row.name, 40)}", style=style)
     yield _mean(row.candidate, "cyan")
+    yield Text("—" if row.candidate.minimum is None else str(row.candidate.minimum))
     yield _mean(row.baseline, "yellow")
     yield Text(number(row.base.mean if row.base else None), style="dim")
     yield Text(signed(row.difference.mean), style=style)

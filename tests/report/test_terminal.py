@@ -28,7 +28,7 @@ def test_verdict_first_then_numbers() -> None:
     assert "overall: mean 3.48 against 4.40, difference −1.00" in lines[2]
     found = [line.split() for line in lines if line.startswith("✗ generate")]
     assert found == [
-        ["✗", "generate", "1.22", "█▃···", "4.60", "···▆█", "1.50", "−3.40", "−3.58", "2/20"]
+        ["✗", "generate", "1.22", "█▃···", "1", "4.60", "···▆█", "1.50", "−3.40", "−3.58", "2/20"]
     ]
     assert "candidate 58 of 60 items scored, 2 not scored, 2 truncated, 1 failed" in lines
     assert any("from cache 47" in line for line in lines)
@@ -70,3 +70,17 @@ def test_a_round_without_comparison() -> None:
     assert text.startswith("! UNTRUSTED  The evidence cannot be trusted")
     assert "Nothing was compared" in text
     assert "bars:" not in text
+
+
+def test_small_slices_are_counted_not_listed() -> None:
+    record = make_record()
+    assert record.comparison
+    slices = tuple(
+        each.model_copy(update={"guarded": each.name != "extract"}) for each in record.comparison.slices
+    )
+    names = [each.name for each in slices]
+    assert "extract" in names
+    comparison = record.comparison.model_copy(update={"slices": slices})
+    text = printed(record.model_copy(update={"comparison": comparison}))
+    assert "not shown: 1 slice too small to guard" in text
+    assert not re.search(r"^. extract\b", text, re.MULTILINE)
