@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check setup fix bench clean
+.PHONY: demo test check setup fix clean
 
 demo: setup
 	$(BIN)/harness demo

@@ -8,8 +8,11 @@ command, so that `harness --help` is instant.
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sqlite3
 import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from harness.errors import HarnessError, Interrupted
+from harness.errors import EnvironmentFault, HarnessError, Interrupted
 
 if TYPE_CHECKING:
     from harness.outcome import Outcome
@@ -34,6 +37,9 @@ app = typer.Typer(
 alias_app = typer.Typer(help="Stable served names.", no_args_is_help=True)
 app.add_typer(alias_app, name="alias")
 
+DEFAULT_PORT = 8000
+_CRASHED = 70
+"""EX_SOFTWARE: a defect of ours, told apart from a failed gate."""
 _INTERRUPTED = 130
 """What typer returns for Ctrl-C."""
 
@@ -52,12 +58,13 @@ Endpoint = Annotated[
 
 
 @app.command()
-def check(recipe: RecipePath, set_: Overrides = None, json_: Json = False) -> None:
+def check(
+    recipe: RecipePath, set_: Overrides = None, home: Home = None, json_: Json = False
+) -> None:
     """Find everything wrong that can be found before any model runs."""
-    from harness.pipeline import describe
-    from harness.plan import make_plan
+    from harness import pipeline
 
-    _print(describe(make_plan(_load(recipe, set_))), json_)
+    _print(pipeline.check(_load(recipe, set_), _store(home)), json_)
 
 
 @app.command()
@@ -91,7 +98,9 @@ def round_(
     from harness.release.gate import exit_code
 
     loaded = _load(recipe, [*(set_ or ()), *([f"compute.endpoint={endpoint}"] if endpoint else ())])
-    target = _alias_to_move(loaded, alias) if promote or alias else None
+    if alias and not promote:
+        raise HarnessError("--alias names what --promote moves", hint="add --promote")
+    target = _alias_to_move(loaded, alias) if promote else None
     with Reporter() as reporter:
         outcome = run_round(loaded, _store(home), reporter, alias=target, clock=_now)
     _show_outcome(outcome, json_)
@@ -126,7 +135,9 @@ def serve(
         Path | None, typer.Argument(metavar="[RECIPE]", help="Take base and template from it.")
     ] = None,
     base: Annotated[str, typer.Option(help="Base model, without a recipe.")] = "pocket",
-    port: Annotated[int, typer.Option(help="Port.")] = 8000,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port [default: the recipe's, or 8000].")
+    ] = None,
     home: Home = None,
 ) -> None:
     """Serve the base, all versions and all aliases until stopped."""
@@ -134,11 +145,11 @@ def serve(
     from harness.recipe import Base, Chat, Compute
 
     if recipe:
-        (chosen, root) = _load(recipe, None)
+        chosen, root, _ = _load(recipe, None)
         model, chat, compute = chosen.base, chosen.chat, chosen.compute
     else:
         model, chat, compute, root = Base(model=base), Chat(), Compute(), Path.cwd()
-    compute = compute.model_copy(update={"port": port})
+    compute = compute.model_copy(update={"port": port or compute.port or DEFAULT_PORT})
     raise typer.Exit(serve_store(_store(home), model, chat, compute, root))
 
 
@@ -227,22 +238,41 @@ def main() -> None:
         code = _fail(HarnessError(error.format_message(), hint="harness --help"), error.exit_code)
     except HarnessError as error:
         code = _fail(error, error.exit_code)
+    except (OSError, sqlite3.Error) as error:
+        code = _fail(_machine_fault(error), EnvironmentFault.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        code = _fail(
+            HarnessError(f"a defect of harness: {type(error).__name__}: {error}"), _CRASHED
+        )
     if code == _INTERRUPTED:
         _fail(HarnessError("interrupted", hint="run the same command to go on"), code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _machine_fault(error: OSError | sqlite3.Error) -> EnvironmentFault:
+    """A disk that is full or read-only, a damaged cache: nothing a recipe can mend."""
+    if isinstance(error, sqlite3.Error):
+        return EnvironmentFault(
+            f"cache.sqlite of the store: {error}",
+            hint="delete it if it is damaged; answers and verdicts are then asked for again",
+        )
+    return EnvironmentFault(str(error), hint="is the disk full, read-only, or the path right?")
+
+
 def _terminated(signum: int, frame: object) -> None:
-    raise Interrupted("stopped by SIGTERM", hint="run the same command to go on")
+    """SystemExit, because asyncio lets nothing else out of a signal handler."""
+    error = Interrupted("stopped by SIGTERM", hint="run the same command to go on")
+    raise SystemExit(_fail(error, error.exit_code))
 
 
 def _fail(error: HarnessError, code: int) -> int:
     if "--json" in sys.argv:
-        status = "untrusted" if code == 4 else "error"
-        value = {"status": status, "error": str(error), "hint": error.hint, "exit_code": code}
+        value = {"status": "error", "error": str(error), "hint": error.hint, "exit_code": code}
         typer.echo(json.dumps(value, ensure_ascii=False))
     else:
-        typer.secho(f"error: {error}", err=True, fg="red")
+        colour = None if os.environ.get("NO_COLOR") else "red"
+        typer.secho(f"error: {error}", err=True, fg=colour)
         if error.hint:
             typer.echo(f"next:  {error.hint}", err=True)
     return code
@@ -265,12 +295,15 @@ def _now() -> datetime:
 
 
 def _alias_to_move(loaded: LoadedRecipe, alias: str | None) -> str:
+    from harness.store import require_alias
+
     name = alias or loaded.recipe.gate.baseline
     if name is None or name == "base" or "@" in name:
         raise HarnessError(
             f"--promote: gate.baseline = {name!r} is not an alias, so there is nothing to move",
             hint="name the alias: --promote --alias prod",
         )
+    require_alias(name, loaded.recipe.base.model)
     return name
 
 

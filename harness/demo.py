@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from harness import jsonio
-from harness.outcome import Outcome
+from harness.outcome import Outcome, command_line
 from harness.pipeline import Clock, run_round
 from harness.pocket.oracle import JUDGE_TEMPLATE
 from harness.pocket.rows import heldout_items, instruction_rows
@@ -119,14 +119,17 @@ def _close(
         soft_wrap=True,
     )
     console.print(f"\nlook     {second.run.report_path('html')}", soft_wrap=True)
-    console.print("serve    harness serve --port 8000", soft_wrap=True)
+    home = first.run.run_dir.parents[1]
+    serve = command_line("serve", "--port", 8000, home=home)
+    console.print(f"serve    {serve}", soft_wrap=True, markup=False)
     console.print(
         "ask      curl -s http://127.0.0.1:8000/v1/chat/completions "
         f"-H 'content-type: application/json' \\\n           -d '{model}'",
         soft_wrap=True,
         markup=False,
     )
-    console.print(f"again    harness round {directory}/round1.yaml --promote", soft_wrap=True)
+    again = command_line("round", directory / "round1.yaml", "--promote", home=home)
+    console.print(f"again    {again}", soft_wrap=True, markup=False)
 
 
 _QUESTION = "Summarise in one sentence: Mara lives in Oslo. Mara has a red cat. Mara likes soup."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness import jsonio
+from harness.errors import DataError
 from harness.evaluation import generate as generating
 from harness.evaluation import judge as judging
 from harness.evaluation.cache import Cache
@@ -20,6 +21,9 @@ from harness.progress import Reporter
 from harness.run import Run, read_records, write_records
 from harness.store import Store
 from harness.types import Generation, RuleResult, Target, Verdict
+
+OWN_TIMEOUT_S = 3600.0
+"""A batch of long answers on a slow machine; a server that dies is noticed at once."""
 
 
 class Evidence(NamedTuple):
@@ -35,11 +39,15 @@ class Evidence(NamedTuple):
     """No call failed, so asking again could add nothing."""
 
 
-def recall(run: Run) -> Evidence:
-    """The evidence of a run whose judging is complete."""
-    generations = read_records(run.generations_path, Generation)
-    verdicts = read_records(run.verdicts_path, Verdict)
-    report = ProbeReport.model_validate(jsonio.read_json(run.probe_path))
+def recall(run: Run) -> Evidence | None:
+    """The evidence of a run whose judging is complete; None where its records were damaged since,
+    so that they are made again from the cache."""
+    try:
+        generations = read_records(run.generations_path, Generation)
+        verdicts = read_records(run.verdicts_path, Verdict)
+        report = ProbeReport.model_validate(jsonio.read_json(run.probe_path))
+    except (OSError, ValueError, DataError):
+        return None
     counts = {"generated": 0, "judged": 0, "from_cache": len(generations) + len(verdicts)}
     return Evidence(generations, verdicts, (_probe_rule(report),), counts, True)
 
@@ -49,7 +57,9 @@ async def gather(
 ) -> Evidence:
     settings, judge_settings = plan.recipe.eval, plan.recipe.judge
     with Cache(store.home / "cache.sqlite") as cache:
-        async with Client(endpoint, concurrency=settings.concurrency) as client:
+        async with Client(
+            endpoint, concurrency=settings.concurrency, timeout_s=OWN_TIMEOUT_S
+        ) as client:
             report = await _probe(plan, store, sides, run, client, reporter)
             targets = _targets(plan, sides)
             reporter.stage("generate", len(targets) * len(plan.evalset.items))
@@ -57,9 +67,9 @@ async def gather(
                 plan.evalset.items,
                 targets,
                 chat=plan.chat,
-                weights=plan.prepared.weights,
+                serving=plan.serving,
                 settings=settings,
-                max_context=plan.prepared.max_context,
+                max_context=plan.max_context,
                 client=client,
                 cache=cache,
                 advance=reporter.advance,
@@ -75,7 +85,7 @@ async def gather(
                     identity=sides.judge,
                     settings=judge_settings,
                     chat=plan.chat if own else None,
-                    max_context=plan.prepared.max_context,
+                    max_context=plan.max_context,
                     client=judge_client,
                     cache=cache,
                     advance=reporter.advance,
@@ -94,23 +104,31 @@ async def gather(
 async def _probe(
     plan: Plan, store: Store, sides: Sides, run: Run, client: Client, reporter: Reporter
 ) -> ProbeReport:
-    """Step 5, and a sample of items through the route that users call."""
-    manifest = store.manifest(sides.candidate)
-    reporter.stage("probe", len(manifest.probes))
-    report = await probe(client, manifest, base_name=plan.base_name)
+    """Step 5: every adapter that takes part, and a sample of items through the users' route."""
+    versions = dict.fromkeys(each for each in (sides.candidate, sides.baseline, sides.own_judge)
+                             if each and "@" in each)  # fmt: skip
+    reporter.stage("probe", len(versions))
+    reports = []
+    for version in versions:
+        manifest = store.manifest(version)
+        reports.append(await probe(client, manifest, base_name=plan.base_name))
+        reporter.advance(1)
     n_chats = await generating.chat_route_agrees(
         plan.evalset.items,
         _targets(plan, sides)[0],
         chat=plan.chat,
         settings=plan.recipe.eval,
+        max_context=plan.max_context,
         client=client,
     )
-    jsonio.write_json(run.probe_path, report.dump())
+    jsonio.write_json(run.probe_path, reports[0].dump())
+    n_rows = sum(report.n_rows for report in reports)
+    worst = max(report.max_difference for report in reports)
     reporter.done(
-        f"{report.n_rows} rows and {n_chats} chats: served tokens equal trained tokens, "
-        f"log-probs within {report.max_difference:.1e}"
+        f"{n_rows} rows of {len(reports)} adapters and {n_chats} chats: served tokens equal "
+        f"trained tokens, log-probs within {worst:.1e}"
     )
-    return report
+    return reports[0]
 
 
 def _probe_rule(report: ProbeReport) -> RuleResult:
@@ -141,7 +159,8 @@ def _targets(plan: Plan, sides: Sides) -> list[Target]:
 def _judge_client(plan: Plan, endpoint: str) -> Client:
     settings = plan.recipe.judge
     if settings.endpoint is None:
-        return Client(endpoint, concurrency=plan.recipe.eval.concurrency)
+        concurrency = plan.recipe.eval.concurrency
+        return Client(endpoint, concurrency=concurrency, timeout_s=OWN_TIMEOUT_S)
     return Client(
         settings.endpoint,
         api_key=key_from_env(settings.api_key_env, settings.endpoint),

@@ -11,10 +11,11 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.errors import DataError
 
@@ -76,36 +77,84 @@ def append_jsonl(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file. Raises DataError with file:line for text that is not JSON."""
+    """The JSON value in a file. Raises FileNotFoundError, and DataError with file:line for what
+    is not JSON of whole characters."""
+    with _opened(path) as file:
+        data = file.read()
     try:
-        return json.loads(path.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}{_line(error)}: not JSON: {_reason(error)}") from None
+        return _whole(data)
+    except NotJson as error:
+        line = f":{error.line}" if error.line else ""
+        raise DataError(f"{path}{line}: not JSON: {error}") from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number from 1, value) of every line that is not blank; DataError names file:line."""
-    with path.open("rb") as file:
+    """(line number from 1, value) of every line that is not blank. Raises as `read_json`."""
+    with _opened(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                yield number, json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
+                yield number, _whole(line)
+            except NotJson as error:
                 raise DataError(
-                    f"{path}:{number}: not JSON: {_reason(error)}",
+                    f"{path}:{number}: not JSON: {error}",
                     hint="every line must be one JSON object",
                 ) from None
 
 
-def _line(error: Exception) -> str:
-    return f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+class NotJson(ValueError):
+    """Text that is not JSON, or JSON that Python cannot hold. `line` is where in the text, from 1,
+    None where that is not known."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason)
+        self.line = line
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} (column {error.colno})"
-    return str(error)
+def parse_json(text: str) -> Any:
+    """The JSON value of a text. Raises NotJson with the reason."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"{error.msg} (column {error.colno})", error.lineno) from None
+    except RecursionError:
+        raise NotJson("nested too deep") from None
+    except ValueError:  # Python's limit on the digits of an integer
+        raise NotJson("a number has too many digits") from None
+
+
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _whole(data: bytes) -> Any:
+    """The value of UTF-8 JSON, without surrogates that stand alone: they could not be written."""
+    try:
+        text = data.decode("utf-8-sig")
+        value = parse_json(text)
+        if _ESCAPED_SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise NotJson(f"byte 0x{data[error.start]:02x} is not UTF-8", line) from None
+    except UnicodeEncodeError as error:
+        lone = error.object[error.start]
+        raise NotJson(f"a lone surrogate {lone!r} is not text") from None
+    except RecursionError:
+        raise NotJson("nested too deep") from None
+    return value
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DataError(f"{str(path)!r}: cannot be read: {error}") from None
+    with file:
+        yield file
 
 
 @contextlib.contextmanager

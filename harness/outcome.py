@@ -5,6 +5,9 @@ Works on a run directory alone, on any machine: no server, no model, no training
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,7 @@ from harness.report.html import render_html
 from harness.report.markdown import render_markdown
 from harness.report.record import RoundRecord
 from harness.run import Run
-from harness.store import Store
+from harness.store import Store, default_home
 from harness.types import Decision
 
 
@@ -30,6 +33,7 @@ class Outcome(NamedTuple):
     run: Run
     alias: str | None
     """The alias that was moved, if one was."""
+    recipe_path: Path
 
     def summary(self) -> dict[str, Any]:
         """What `harness round --json` prints."""
@@ -48,13 +52,23 @@ class Outcome(NamedTuple):
 
     def next_steps(self) -> list[str]:
         """Commands worth typing now."""
-        decision = self.record.decision
+        decision, home = self.record.decision, self.run.run_dir.parents[1]
         if self.alias:
-            return [f"next     harness serve   # answers model {self.alias!r}"]
+            line = command_line("serve", self.recipe_path, home=home)
+            return [f"next     {line}   # answers model {self.alias!r}"]
         name = self.record.recipe.gate.baseline
         if ships(decision) and name and "@" not in name and name != "base":
-            return [f"next     harness promote {decision.candidate} --alias {name}"]
-        return [f"next     open the report; harness gate {self.run.run_dir}"]
+            line = command_line("promote", decision.candidate, "--alias", name, home=home)
+            return [f"next     {line}"]
+        return ["next     open the report: it shows what dropped, prompt by prompt"]
+
+
+def command_line(*args: object, home: Path) -> str:
+    """A `harness` command as it can be typed here: the program by the name it was called by
+    unless it is on the path, and the store where it is not the usual one."""
+    program = "harness" if shutil.which("harness") else sys.argv[0]
+    where = () if home == default_home() else ("--home", home)
+    return shlex.join(map(str, (program, *args, *where)))
 
 
 def write_reports(run: Run, record: RoundRecord) -> None:
@@ -115,12 +129,11 @@ def decide_again(run_dir: Path) -> Decision:
 
 
 def latest_decision(store: Store, version: str) -> tuple[str, Decision]:
-    """(id, decision) that would let a version ship, else any about it. Raises StoreError when
-    the version was never judged."""
-    found = store.decisions(version)
-    if not found:
+    """(id, decision) last made about a version. Raises StoreError when it was never judged."""
+    found = store.latest_decision(version)
+    if found is None:
         raise StoreError(
             f"{version}: no decision about it in {store.home}; only a judged version is promoted",
             hint="harness round RECIPE",
         )
-    return next(((key, each) for key, each in found.items() if ships(each)), [*found.items()][-1])
+    return found

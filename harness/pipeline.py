@@ -21,10 +21,11 @@ from typing import Any
 import yaml
 
 from harness import jsonio, server
-from harness.chat.base import base_dir
+from harness.chat.base import base_dir, max_context
 from harness.errors import ContractError
+from harness.evaluation.client import key_from_env, require_access
 from harness.evidence import Evidence, gather, recall
-from harness.outcome import Outcome, write_reports
+from harness.outcome import Outcome, latest_decision, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
 from harness.progress import Reporter
 from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
@@ -39,6 +40,7 @@ from harness.training.launch import TrainEvent, train
 from harness.training.publish import publish
 from harness.types import Comparison, Decision, RuleResult
 
+NO_CALLS = {"generated": 0, "judged": 0, "from_cache": 0}
 PRIOR_SD = 1.2
 """Standard deviation of paired score differences to expect before any was measured."""
 DEFAULT_RANK = 16
@@ -66,9 +68,10 @@ def run_round(
     try:
         evidence = _evidence(plan, store, sides, run, reporter)
     except ContractError as error:
-        decision = _refusal(plan, sides, error)
-        _keep(plan, store, run, decision, None, Evidence((), (), (), {}, False), n_steps, clock)
-        raise
+        reporter.note(f"  {error}", "red")
+        decision, nothing = _refusal(plan, sides, error), Evidence((), (), (), NO_CALLS, False)
+        record = _keep(plan, store, run, decision, None, nothing, n_steps, clock)
+        return Outcome(record, run, None, loaded.path)
     reporter.stage("gate")
     comparison = compare(
         plan.evalset.items,
@@ -83,17 +86,20 @@ def run_round(
     decision = decide(comparison, plan.recipe.gate, evidence.rules)
     record = _keep(plan, store, run, decision, comparison, evidence, n_steps, clock)
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")
-    moved = _promote(store, decision, alias, run, clock)
-    return Outcome(record, run, moved)
+    moved = _promote(store, record, alias)
+    return Outcome(record, run, moved, loaded.path)
 
 
 def _require_server(plan: Plan) -> None:
-    """Before a training is spent: the endpoint answers, or a server could be started."""
+    """Before a training is spent: the endpoints answer, or a server could be started."""
     compute = plan.recipe.compute
     if compute.endpoint:
         server.attach(compute.endpoint, plan.base_name)
     else:
         server.usable_port(compute.port)
+    judge = plan.recipe.judge
+    if judge.endpoint:
+        require_access(judge.endpoint, key_from_env(judge.api_key_env, judge.endpoint))
 
 
 def _refusal(plan: Plan, sides: Sides, error: ContractError) -> Decision:
@@ -151,7 +157,7 @@ def _keep(
     if comparison:
         jsonio.write_json(run.comparison_path, comparison.dump())
     jsonio.write_json(run.decision_path, decision.dump())
-    store.record(decision)
+    store.record(decision, at=record.finished_at, run=run.run_id)
     write_reports(run, record)
     return record
 
@@ -171,12 +177,13 @@ def obtain_adapter(plan: Plan, store: Store, reporter: Reporter) -> tuple[str, i
         speed = "" if not event.tokens_per_s else f"  {event.tokens_per_s:,.0f} tokens/s"
         reporter.set(event.step, loss + speed)
 
-    train(plan.loaded, plan.prepared, job_dir, on_event=show)
-    reporter.done(f"{plan.prepared.n_steps} steps")
+    n_steps = train(plan.loaded, plan.prepared, job_dir, on_event=show)
+    resumed = "" if n_steps == plan.prepared.n_steps else f" ({n_steps} of them now)"
+    reporter.done(f"{plan.prepared.n_steps} steps{resumed}")
     reporter.stage("publish")
     version = publish(plan.loaded, plan.prepared, job_dir, store)
     reporter.done(version)
-    return version, plan.prepared.n_steps
+    return version, n_steps
 
 
 def _open_run(plan: Plan, store: Store, sides: Sides) -> Run:
@@ -185,12 +192,14 @@ def _open_run(plan: Plan, store: Store, sides: Sides) -> Run:
         "recipe": plan.recipe.digest(),
         "evalset": plan.evalset.digest,
         "sides": [sides.candidate, sides.baseline, sides.judge.label],
+        "serving": plan.serving,
     }
     run = Run(store.home / "runs" / f"{plan.recipe.name}-{jsonio.digest(question)[:12]}")
     text = yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False)
     jsonio.write_bytes(run.recipe_path, text.encode())
     jsonio.write_json(run.adapter_path, store.manifest(sides.candidate).dump())
-    jsonio.write_json(run.environment_path, _environment())
+    if not run.environment_path.exists():
+        jsonio.write_json(run.environment_path, _environment())
     write_records(run.items_path, plan.evalset.items)
     return run
 
@@ -205,12 +214,12 @@ def _environment() -> dict[str, Any]:
 
 def _evidence(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporter) -> Evidence:
     """Steps 4 to 7, or their records where the run is complete."""
-    key = jsonio.digest([sides, plan.chat.stop_ids, plan.prepared.weights])
-    if run.done("judge", key) is not None:
+    key = jsonio.digest([sides, plan.serving])
+    if run.done("judge", key) and (recalled := recall(run)):
         for stage in ("probe", "generate", "judge"):
             reporter.stage(stage)
             reporter.done("complete in this run", skipped=True)
-        return recall(run)
+        return recalled
     with _serving(plan, store, sides, run, reporter) as endpoint:
         found = asyncio.run(gather(plan, store, sides, run, endpoint, reporter))
     if found.complete:
@@ -229,7 +238,7 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
         name for name in (sides.candidate, sides.baseline, sides.own_judge or "") if "@" in name
     ]
     ranks = [store.manifest(version).rank for version in versions]
-    recipe, root = plan.loaded
+    recipe, root = plan.recipe, plan.loaded.root
     spec = _server_spec(store, recipe.base, recipe.chat, compute, root, ranks)
     reporter.stage("serve")
     with server.running(
@@ -262,6 +271,7 @@ def _server_spec(
         port=compute.port,
         chat_template=root / chat.template if chat.template else None,
         threads=compute.threads,
+        max_context=max_context(base, base_dir(base, root)),
         extra=(*variables, *compute.server_args),
     )
 
@@ -275,18 +285,22 @@ def _plan_line(plan: Plan) -> str:
     )
 
 
-def _promote(
-    store: Store, decision: Decision, alias: str | None, run: Run, clock: Clock
-) -> str | None:
-    if alias is None or not ships(decision):
+def _promote(store: Store, record: RoundRecord, alias: str | None) -> str | None:
+    if alias is None or not ships(record.decision):
         return None
-    at = clock().isoformat(timespec="seconds")
-    promote(store, decision, store.record(decision), alias=alias, at=at, run=run.run_id)
+    key, decision = latest_decision(store, record.decision.candidate)
+    promote(store, decision, key, alias=alias, at=record.finished_at, run=record.run_id)
     return alias
 
 
-def describe(plan: Plan) -> dict[str, Any]:
-    """What `harness check` prints."""
+def check(loaded: LoadedRecipe, store: Store) -> dict[str, Any]:
+    """Step 1 alone, with the names that the store must know."""
+    plan = make_plan(loaded)
+    check_names(plan, store)
+    return _describe(plan)
+
+
+def _describe(plan: Plan) -> dict[str, Any]:
     counts = plan.prepared.counts._asdict()
     return {
         "recipe": plan.recipe.name,

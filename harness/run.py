@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.jsonio import read_json, read_jsonl, write_json, write_jsonl
 from harness.types import SCHEMA, Record
@@ -23,8 +23,6 @@ class Run:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.recipe_path = run_dir / "recipe.yaml"
-        self.plan_path = run_dir / "plan.json"
-        self.job_dir = run_dir / "train"
         self.items_path = run_dir / "items.jsonl"
         self.generations_path = run_dir / "generations.jsonl"
         self.verdicts_path = run_dir / "verdicts.jsonl"
@@ -43,17 +41,14 @@ class Run:
         """report.html, report.md or report.json."""
         return self.run_dir / f"report.{suffix}"
 
-    def done(self, stage: str, made_from: str) -> dict[str, Any] | None:
-        """What `finish` noted for a stage made from the same inputs; None when not complete."""
+    def done(self, stage: str, made_from: str) -> bool:
+        """Whether the stage is complete, made from the same inputs."""
         path = self.run_dir / f"{stage}.done.json"
-        if not path.exists():
-            return None
-        note = read_json(path)
-        return dict(note["note"]) if note["made_from"] == made_from else None
+        return path.exists() and read_json(path)["made_from"] == made_from
 
-    def finish(self, stage: str, made_from: str, **note: Any) -> None:
+    def finish(self, stage: str, made_from: str) -> None:
         """Mark a stage complete; call after all its files are written."""
-        value = {"schema": SCHEMA, "made_from": made_from, "note": note}
+        value = {"schema": SCHEMA, "made_from": made_from}
         write_json(self.run_dir / f"{stage}.done.json", value)
 
 

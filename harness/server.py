@@ -1,7 +1,7 @@
 """A model server for a round or a terminal: start one and always stop it, or attach to a running
 one.
 
-Starts `python -m serve` as a process group of its own and talks HTTP to it. Knows nothing of
+Starts `python -P -m serve` as a process group of its own and talks HTTP to it. Knows nothing of
 vLLM, adapters or what is asked of the server.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import ipaddress
 import os
 import re
 import signal
@@ -43,6 +44,8 @@ class ServerSpec:
     base_dir: Path
     base_name: str
     dtype: str = "float32"
+    max_context: int | None = None
+    """Longest sequence in tokens; None: as the base's config says."""
     max_lora_rank: int = 16
     port: int | None = None
     chat_template: Path | None = None
@@ -121,9 +124,9 @@ def attach(endpoint: str, base_name: str) -> Server:
     """
     server = Server(endpoint.rstrip("/").removesuffix("/v1"))
     try:
-        health = httpx.get(f"{server.base_url}/health", timeout=10)
-        health.raise_for_status()
-        listed = httpx.get(f"{server.api_url}/models", timeout=10).raise_for_status().json()
+        with httpx.Client(timeout=10, trust_env=not _is_here(server.base_url)) as client:
+            client.get(f"{server.base_url}/health").raise_for_status()
+            listed = client.get(f"{server.api_url}/models").raise_for_status().json()
         names = [str(card["id"]) for card in listed["data"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise EndpointError(
@@ -138,12 +141,24 @@ def attach(endpoint: str, base_name: str) -> Server:
     return server
 
 
+def _is_here(url: str) -> bool:
+    """Whether the address is this machine's own, which no proxy of the environment can reach."""
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def command(spec: ServerSpec, port: int) -> list[str]:
-    """The command line of the server process."""
-    argv = [sys.executable, "-m", "serve", "--with-parent", "--fast-start"]
+    """The command line of the server process; -P, so that no serve.py of the working directory is
+    started in its place."""
+    argv = [sys.executable, "-P", "-m", "serve", "--with-parent", "--fast-start"]
     argv += ["--home", str(spec.home), "--base-dir", str(spec.base_dir)]
     argv += ["--base-name", spec.base_name, "--host", HOST, "--port", str(port)]
     argv += ["--dtype", spec.dtype, "--max-lora-rank", str(spec.max_lora_rank)]
+    if spec.max_context is not None:
+        argv += ["--max-context", str(spec.max_context)]
     if spec.chat_template:
         argv += ["--chat-template", str(spec.chat_template)]
     if spec.threads:

@@ -6,9 +6,11 @@ nothing of training, serving or what makes a decision; it only refuses what woul
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,11 @@ VERSION = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})@(?P<digest>[0-9a-f]{1
 PUBLISHED = ("adapter_config.json", "adapter_model.safetensors", "chat_template.jinja")
 """The files of a version; manifest.json comes on top and is written last."""
 
+ANY = "any"
+"""Instead of a version: no matter which."""
+ROLLBACK = "rollback"
+"""The override reason under which a rollback is logged."""
+
 
 def default_home() -> Path:
     """$HARNESS_HOME, or .harness in the current directory."""
@@ -51,6 +58,7 @@ class Store:
         self.aliases_path = home / "aliases.json"
         self.log_path = home / "aliases.log.jsonl"
         self.decisions_dir = home / "decisions"
+        self.ledger_path = self.decisions_dir / "log.jsonl"
         self._lock_path = home / ".lock"
 
     # versions
@@ -92,9 +100,10 @@ class Store:
 
     def staging_dir(self, name: str) -> Path:
         """A fresh private folder on the store's file system, for `add`."""
-        path = self.home / "staging" / f"{name}-{os.getpid()}"
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        parent_dir = self.home / "staging"
+        parent_dir.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent_dir))
+        path.chmod(0o755)
         return path
 
     def has(self, version: str) -> bool:
@@ -160,18 +169,22 @@ class Store:
         decision: str | None,
         run: str | None,
         override: str | None = None,
+        expected: str | None = ANY,
     ) -> str | None:
         """Point `alias` at `version` atomically and log it; returns the version it pointed at.
-        `override` is the reason for a move that no passing decision allows."""
-        if not NAME.fullmatch(alias) or alias == "base":
-            raise StoreError(
-                f"{alias!r} is not an alias; accepted: lower-case letters, digits, '.', '_', '-', "
-                "at most 63, and not 'base'"
-            )
-        self.manifest(version)
+
+        `override` is the reason for a move that no passing decision allows. `expected` is what
+        the caller saw it point at: StoreError when another process has moved it since.
+        """
+        require_alias(alias, self.manifest(version).base.model)
         with locked(self._lock_path):
             aliases = self.aliases()
             previous = aliases.get(alias)
+            if expected not in (ANY, previous):
+                raise StoreError(
+                    f"{alias!r} was moved to {previous} a moment ago",
+                    hint="run the comparison again, against the alias as it is",
+                )
             write_json(self.aliases_path, {"schema": SCHEMA, "aliases": aliases | {alias: version}})
             entry = {"alias": alias, "version": version, "previous": previous, "at": at}
             evidence = {"decision": decision, "run": run, "override": override}
@@ -185,26 +198,47 @@ class Store:
         entries = [value for _, value in read_jsonl(self.log_path)]
         return [each for each in entries if alias in (None, each["alias"])]
 
-    def previous(self, alias: str) -> str | None:
-        """The version that an alias pointed at before its last move; None at its first."""
-        moves = self.history(alias)
-        return moves[-1]["previous"] if moves else None
+    def served(self, alias: str) -> list[str]:
+        """The versions an alias has pointed at, oldest first, without what was rolled back; the
+        present one is last, also where a crash kept it out of the log."""
+        current, found = self.resolve(alias), list[str]()
+        for entry in self.history(alias):
+            if entry["version"] in found[-1:]:
+                continue
+            if entry["decision"] is None and entry["override"] == ROLLBACK:
+                found.pop()
+            else:
+                found.append(entry["version"])
+        return found if current in found[-1:] else [*found, current]
 
     # decisions
 
-    def record(self, decision: Decision) -> str:
-        """Keep a decision under its digest; returns that id (12 hex digits)."""
+    def record(self, decision: Decision, *, at: str, run: str | None) -> str:
+        """Keep a decision under its digest and log when it was made; returns its id (12 hex
+        digits). The same decision made again is logged again, so the log ends with the latest."""
         key = digest(decision.dump())[:12]
         write_json(self.decisions_dir / f"{key}.json", decision.dump())
+        about = {"candidate": decision.candidate, "status": decision.status}
+        append_jsonl(self.ledger_path, {"decision": key, "at": at, "run": run} | about)
         return key
 
-    def decisions(self, version: str) -> dict[str, Decision]:
-        """Id → decision, of every decision about a version."""
-        found = {
-            path.stem: Decision.model_validate(read_json(path))
-            for path in sorted(self.decisions_dir.glob("*.json"))
-        }
-        return {key: each for key, each in found.items() if each.candidate == version}
+    def latest_decision(self, version: str) -> tuple[str, Decision] | None:
+        """(id, decision) last made about a version; None when it was never judged."""
+        entries = read_jsonl(self.ledger_path) if self.ledger_path.exists() else iter(())
+        keys = [entry["decision"] for _, entry in entries if entry["candidate"] == version]
+        if not keys:
+            return None
+        return keys[-1], Decision.model_validate(read_json(self.decisions_dir / f"{keys[-1]}.json"))
+
+
+def require_alias(name: str, base_model: str) -> None:
+    """Raises StoreError for what cannot be an alias of a version on this base: the base's own
+    served name would be answered by the base."""
+    if not NAME.fullmatch(name) or name in ("base", base_model, Path(base_model).name):
+        raise StoreError(
+            f"{name!r} is not an alias; accepted: lower-case letters, digits, '.', '_', '-', at "
+            "most 63, and not the name of the base"
+        )
 
 
 def read_manifest(version_dir: Path) -> Manifest:
@@ -219,3 +253,20 @@ def read_manifest(version_dir: Path) -> Manifest:
         raise StoreError(
             f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
         ) from None
+
+
+def base_digest(base_dir: Path) -> str:
+    """Which base a directory holds, whatever its name: digest of its config, its generation
+    settings and its safetensors files."""
+    files = [base_dir / "config.json", base_dir / "generation_config.json"]
+    files = [each for each in files if each.is_file()] + sorted(base_dir.glob("*.safetensors"))
+    stats = [(each, each.stat()) for each in files]
+    return digest(
+        [[each.name, _digest_once(each, stat.st_size, stat.st_mtime_ns)] for each, stat in stats]
+    )
+
+
+@functools.cache
+def _digest_once(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """A base can be many gigabytes: digested once a process while it does not change."""
+    return file_digest(path)

@@ -103,6 +103,8 @@ class BaseInfo(Record):
     revision: str | None = None
     config: str
     """SHA-256 of config.json."""
+    weights: str
+    """Digest of config.json, generation_config.json and the safetensors files."""
     dtype: str
     """Dtype of training and of the gate's evaluation."""
 

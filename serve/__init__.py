@@ -1,4 +1,5 @@
 """The serving process: vLLM's OpenAI server with adapter versions loaded by name.
 
-Runs as `python -m serve`. Meets the rest of harness over HTTP, the store and its alias file only.
+Runs as `python -P -m serve`. Meets the rest of harness over HTTP, the store and its alias file
+only.
 """

@@ -1,4 +1,7 @@
-"""`python -m serve`: vLLM's OpenAI server in this process, with our middleware in front."""
+"""`python -P -m serve`: vLLM's OpenAI server in this process, with our middleware in front.
+
+Without -P a serve.py in the working directory would be started instead.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,14 @@ def parse(argv: Sequence[str]) -> tuple[Options, bool]:
         split = own.index("--")
         own, extra = own[:split], own[split + 1 :]
     defaults = Options._field_defaults
-    parser = argparse.ArgumentParser(prog="python -m serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -P -m serve", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the store")
     parser.add_argument("--base-dir", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--base-name", required=True, help="the base's name in requests")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int)
     parser.add_argument("--dtype")
+    parser.add_argument("--max-context", type=int, help="longest sequence in tokens")
     parser.add_argument("--max-lora-rank", type=int, help="largest rank of any version served")
     parser.add_argument("--max-loras", type=int, help="versions in one batch")
     parser.add_argument("--max-cpu-loras", type=int, help="versions in memory")

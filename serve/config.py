@@ -23,6 +23,8 @@ class Served(Record):
 
     home: Path
     """The store's folder."""
+    base_dir: Path
+    """The folder the base was started from."""
     base_name: str
     """The base's name in requests."""
     template: str | None
@@ -45,7 +47,7 @@ class Served(Record):
         if VARIABLE not in environment:
             raise EnvironmentFault(
                 f"{VARIABLE} is not set: the middleware runs only under its launcher",
-                hint="python -m serve --help",
+                hint="python -P -m serve --help",
             )
         return cls.model_validate(json.loads(environment[VARIABLE]))
 
@@ -69,6 +71,8 @@ def template_digest(base_dir: Path, chat_template: Path | None) -> str | None:
     if path.is_file():
         return digest(path.read_text(encoding="utf-8").encode())
     source = _tokenizer_config(base_dir).get("chat_template")
+    if isinstance(source, list):  # several by name; without tools vLLM takes this one
+        source = {each["name"]: each["template"] for each in source}.get("default")
     return digest(source.encode()) if isinstance(source, str) else None
 
 

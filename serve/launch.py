@@ -1,4 +1,4 @@
-"""From the options of `python -m serve` to vLLM's arguments and environment.
+"""From the options of `python -P -m serve` to vLLM's arguments and environment.
 
 Pure functions of the options, the base's config and the kind of vLLM wheel; starts nothing.
 """
@@ -24,16 +24,36 @@ GPU_SLOTS = 4
 """Versions in one batch on a GPU: candidate, baseline and judge, and one more."""
 
 _FORBIDDEN = (
+    "VLLM_ALLOW_INSECURE_SERIALIZATION",  # unpickles what it is sent
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING",  # opens routes by which any client loads any path
+    "VLLM_API_KEY",  # refuses every request without that key, harness's own too
     "VLLM_SERVER_DEV_MODE",  # opens routes that change weights
     "VLLM_SKIP_MODEL_NAME_VALIDATION",  # answers unknown names with the base
     "VLLM_CPU_KVCACHE_SPACE",  # would override --kv-cache-memory-bytes
+    "VLLM_FLOAT32_MATMUL_PRECISION",  # other numbers than training's
+    "VLLM_MODEL_REDIRECT_PATH",  # serves another model than the one named
+    "VLLM_RUST_FRONTEND_PATH",
+    "VLLM_TEST_FORCE_LOAD_FORMAT",  # can load random weights
+    "VLLM_USE_FASTOKENS",  # another tokenizer
+    "VLLM_USE_MODELSCOPE",  # another hub
+    "VLLM_USE_RUST_FRONTEND",  # another API server, without our middleware
 )
+_LAUNCHERS = (
+    "--api-server-count",
+    "--chat-template",
+    "--config",
+    "--lora-modules",
+    "--max-model-len",  # the size of the CPU's cache follows --max-context
+)
+"""Set here or not at all."""
+_HALF = ("bfloat16", "float16", "half")
+_BLOCK_TOKENS = 256
+"""No smaller than vLLM's cache block on any CPU."""
 _MIB = 1 << 20
 
 
 class Options(NamedTuple):
-    """The command line of `python -m serve`."""
+    """The command line of `python -P -m serve`."""
 
     home: Path
     base_dir: Path
@@ -41,6 +61,8 @@ class Options(NamedTuple):
     host: str = "127.0.0.1"
     port: int = 8000
     dtype: str = "float32"
+    max_context: int | None = None
+    """Longest sequence in tokens; None: as the base's config says."""
     max_lora_rank: int = 16
     max_loras: int | None = None
     """Versions in one batch; None: GPU_SLOTS on a GPU, all of them on the CPU."""
@@ -63,6 +85,7 @@ def served(options: Options, *, cpu: bool) -> Served:
         )
     return Served(
         home=options.home.absolute(),
+        base_dir=options.base_dir.absolute(),
         base_name=options.base_name,
         template=template_digest(options.base_dir, options.chat_template),
         base_config=base_config_digest(options.base_dir),
@@ -113,7 +136,9 @@ def vllm_argv(options: Options, *, cpu: bool) -> list[str]:
         argv += ["--lora-target-modules", *modules]
     if options.chat_template:
         argv += ["--chat-template", str(options.chat_template.absolute())]
-    cache = kv_cache_bytes(options.base_dir) if cpu else None
+    if options.max_context is not None:
+        argv += ["--max-model-len", str(options.max_context)]
+    cache = kv_cache_bytes(options) if cpu else None
     if cache:
         argv += ["--kv-cache-memory-bytes", str(cache)]
     return argv + _foreign(options.extra, argv)
@@ -121,16 +146,15 @@ def vllm_argv(options: Options, *, cpu: bool) -> list[str]:
 
 def _foreign(extra: tuple[str, ...], own: list[str]) -> list[str]:
     """`extra`, unless it sets again what is set here, some of which keeps answers right."""
-    flags = {part for part in own if part.startswith("--")} | {
-        "--lora-modules",
-        "--api-server-count",
-    }
+    flags = {part for part in own if part.startswith("--")}.union(_LAUNCHERS)
+    flags.discard("--kv-cache-memory-bytes")
     for part in extra:
         flag = part.partition("=")[0].replace("_", "-")
-        if flag in flags - {"--kv-cache-memory-bytes"}:
+        abbreviates = flag.startswith("--") and any(each.startswith(flag) for each in flags)
+        if abbreviates:
             raise EnvironmentFault(
-                f"{flag} among vLLM's own arguments: it is set by the launcher",
-                hint="python -m serve --help",
+                f"{flag} among vLLM's own arguments: it is set by the launcher or not at all",
+                hint="python -P -m serve --help",
             )
     return list(extra)
 
@@ -143,21 +167,30 @@ def environment(options: Options, inherited: Mapping[str, str], *, cpu: bool) ->
     values["VLLM_NO_USAGE_STATS"] = "1"
     values["VLLM_COMPUTE_NANS_IN_LOGITS"] = "1"
     values["HF_HUB_OFFLINE"] = "1"
+    values["PYTHONSAFEPATH"] = "1"  # -P for the interpreters that vLLM starts
     if cpu:
         values["OMP_NUM_THREADS"] = str(options.threads)
         values["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the worker lives in the engine process
     return values
 
 
-def kv_cache_bytes(base_dir: Path) -> int | None:
-    """Room for 32 full-length float32 sequences, 64 MiB to 4 GiB; None for a config without the
-    usual fields, where vLLM decides."""
-    config: dict[str, Any] = dict(read_json(base_dir / "config.json"))
+def kv_cache_bytes(options: Options) -> int | None:
+    """Room for 32 full-length sequences, 64 MiB to 4 GiB, but always for one: vLLM does not start
+    with less. None for a config without the usual fields, where vLLM decides."""
+    config: dict[str, Any] = dict(read_json(options.base_dir / "config.json"))
+    config = config.get("text_config", config)
     try:
-        heads = config.get("num_key_value_heads") or config["num_attention_heads"]
-        width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        per_token = 2 * config["num_hidden_layers"] * heads * width * 4
-        wanted = 32 * config["max_position_embeddings"] * per_token
+        per_token = _token_bytes(config, options.dtype)
+        context = options.max_context or config["max_position_embeddings"]
     except KeyError:
         return None
-    return int(min(max(wanted, 64 * _MIB), 4096 * _MIB))
+    blocks = -(-context // _BLOCK_TOKENS) + 1  # vLLM keeps one for itself
+    wanted = min(max(32 * context * per_token, 64 * _MIB), 4096 * _MIB)
+    return int(max(wanted, blocks * _BLOCK_TOKENS * per_token))
+
+
+def _token_bytes(config: Mapping[str, Any], dtype: str) -> int:
+    """Keys and values of one token in all layers; four bytes a number unless `dtype` says two."""
+    heads = config.get("num_key_value_heads") or config["num_attention_heads"]
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return int(2 * config["num_hidden_layers"] * heads * width * (2 if dtype in _HALF else 4))

@@ -1,7 +1,9 @@
 """Brings adapter versions into the engine on first use and takes idle ones out again.
 
 A version is loaded only when its files are the published ones and it was trained for this base
-and this chat template. Knows nothing of HTTP but the status a refusal carries.
+(config and weights) with this chat template and its variables. The contract's tokenizer digest is
+not compared: it is of the tokenizer as loaded, which the files do not give away; the probe rows
+compare the token ids themselves. Knows nothing of HTTP but the status a refusal carries.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.errors import HarnessError
-from harness.store import VERSION, Store
+from harness.jsonio import canonical
+from harness.store import VERSION, Store, base_digest
 from harness.types import Manifest
 from serve.asgi import Refusal
 from serve.config import Served
@@ -32,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 class AdapterMemory(Protocol):
     """What the loader needs of an engine."""
+
+    template_kwargs: dict[str, Any]
+    """What the server gives to every chat's template."""
 
     async def load(self, version: str, path: Path) -> None: ...
 
@@ -49,6 +55,7 @@ class Loader:
         self._users: Counter[str] = Counter()
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._refused: dict[str, tuple[float, Refusal]] = {}
+        self._base: asyncio.Task[str] | None = None
         self._turn = asyncio.Lock()
         self._released = asyncio.Event()
 
@@ -100,7 +107,9 @@ class Loader:
 
     async def _load(self, version: str) -> None:
         started = monotonic()
-        await asyncio.to_thread(check, version, self._store, self._served)
+        kwargs = self._engine.template_kwargs
+        manifest = await asyncio.to_thread(check, version, self._store, self._served, kwargs)
+        _same(version, "base weights", manifest.base.weights, await self._base_digest())
         async with self._turn:
             await self._make_room()
             try:
@@ -111,6 +120,17 @@ class Loader:
                 ) from error
             self._loaded[version] = None
         _log.info("%s: loaded in %.0f ms", version, 1000 * (monotonic() - started))
+
+    async def _base_digest(self) -> str:
+        """Digest of the base, taken once: the engine keeps what it read at the start. Raises
+        Refusal 503 when its files cannot be read; the next load tries again."""
+        if self._base is None:
+            self._base = asyncio.create_task(asyncio.to_thread(base_digest, self._served.base_dir))
+        try:
+            return await self._base
+        except OSError as error:
+            self._base = None
+            raise Refusal(503, f"the base's files cannot be read: {error}") from None
 
     async def _make_room(self) -> None:
         deadline = monotonic() + ROOM_S
@@ -132,8 +152,9 @@ class Loader:
                 ) from None
 
 
-def check(version: str, store: Store, served: Served) -> None:
-    """Raises Refusal unless the published files are intact and made for this server."""
+def check(version: str, store: Store, served: Served, kwargs: dict[str, Any]) -> Manifest:
+    """The manifest of a version whose published files are intact and made for this server, as far
+    as that can be told without reading the base's weights. Raises Refusal."""
     try:
         manifest = store.manifest(version)
     except HarnessError as error:
@@ -141,7 +162,7 @@ def check(version: str, store: Store, served: Served) -> None:
         raise Refusal(status, f"{version}: {error}", param="model") from None
     if manifest.version != version:
         raise Refusal(503, f"{version}: its manifest is that of {manifest.version}", param="model")
-    _check_fits(manifest, served)
+    _check_fits(manifest, served, kwargs)
     try:
         store.verify(version)
         modules = adapter_modules(store.version_dir(version) / "adapter_model.safetensors")
@@ -155,25 +176,27 @@ def check(version: str, store: Store, served: Served) -> None:
             f"{version}: changes {', '.join(foreign)}; this server accepts: {accepted}",
             param="model",
         )
+    return manifest
 
 
-def _check_fits(manifest: Manifest, served: Served) -> None:
-    """Raises Refusal 409 with both sides of the difference."""
-    sides = {
-        "chat template": (manifest.contract.template, served.template),
-        "base config.json": (manifest.base.config, served.base_config),
-    }
-    for what, (trained, here) in sides.items():
-        if trained != here:
-            raise Refusal(
-                409,
-                f"{manifest.version}: trained with {what} {trained}, this server has {here}",
-                param="model",
-            )
+def _check_fits(manifest: Manifest, served: Served, kwargs: dict[str, Any]) -> None:
+    version, contract = manifest.version, manifest.contract
+    variables = [canonical(each).decode() for each in (contract.kwargs, kwargs)]
+    _same(version, "chat template", contract.template, served.template)
+    _same(version, "template variables", *variables)
+    _same(version, "base config.json", manifest.base.config, served.base_config)
     if manifest.rank > served.max_lora_rank:
         raise Refusal(
             409,
             f"{manifest.version}: rank {manifest.rank}, this server was started with "
             f"--max-lora-rank {served.max_lora_rank}",
             param="model",
+        )
+
+
+def _same(version: str, what: str, trained: str, here: str | None) -> None:
+    """Raises Refusal 409 with both sides of the difference."""
+    if trained != here:
+        raise Refusal(
+            409, f"{version}: trained with {what} {trained}, this server has {here}", param="model"
         )

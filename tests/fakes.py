@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 Reply = tuple[int, Any]
-"""Status, and a JSON value or raw text."""
+"""Status, and a JSON value, raw text or an iterator of the body's parts."""
 
 
 class Fake(NamedTuple):
@@ -21,10 +22,22 @@ class Fake(NamedTuple):
     requests: list[dict[str, Any]]
 
 
-def says(text: str, finish_reason: str = "stop") -> Reply:
+def says(content: Any, finish_reason: str | None = "stop", **choice: Any) -> Reply:
     """A chat completion."""
-    message = {"role": "assistant", "content": text}
-    return 200, {"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]}
+    message = {"role": "assistant", "content": content}
+    first = {"index": 0, "message": message, "finish_reason": finish_reason, **choice}
+    return 200, {"choices": [first]}
+
+
+def completes(prompts: Sequence[Sequence[int]], text: str, **choice: Any) -> Reply:
+    """The same completion of every prompt, with the ids as vLLM returns them."""
+    first = {"text": text, "finish_reason": "stop", "token_ids": [7, 2], **choice}
+    return 200, {
+        "choices": [
+            {"index": index, "prompt_token_ids": list(ids), **first}
+            for index, ids in enumerate(prompts)
+        ]
+    }
 
 
 def hangs(seconds: float) -> Reply:
@@ -33,22 +46,42 @@ def hangs(seconds: float) -> Reply:
     return says("score 5")
 
 
+def drips(pause_s: float) -> Reply:
+    """A whole answer, one byte at a time."""
+
+    def parts() -> Iterator[bytes]:
+        for byte in json.dumps(says("score 5")[1]).encode():
+            time.sleep(pause_s)
+            yield bytes([byte])
+
+    return 200, parts()
+
+
 @contextmanager
 def endpoint(answer: Callable[[dict[str, Any]], Reply]) -> Iterator[Fake]:
-    """Serve `answer(request body)` on a free loopback port for the block."""
+    """Serve `answer(request body)` on a free loopback port for the block; {} for a GET."""
     requests: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            requests.append(body | {"authorization": self.headers.get("authorization")})
+            self._reply(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+        def do_GET(self) -> None:
+            self._reply({})
+
+        def _reply(self, body: dict[str, Any]) -> None:
+            asked = {"path": self.path, "authorization": self.headers.get("authorization")}
+            requests.append(body | asked)
             status, value = answer(body)
-            data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+            if not isinstance(value, Iterator):
+                text = value if isinstance(value, str) else json.dumps(value)
+                value = iter([text.encode()])
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            with contextlib.suppress(ConnectionError):
+                for part in value:
+                    self.wfile.write(part)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Silent."""

@@ -31,10 +31,11 @@ def problem(folder: Path, text: str, *overrides: str) -> str:
 
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
-    recipe, root = load(write(tmp_path, GOOD))
+    recipe, root, path = load(write(tmp_path, GOOD))
     assert recipe.lora.r == 16
     assert recipe.gate.margin == 0.2
     assert root == tmp_path
+    assert path == tmp_path / "recipe.yaml"
 
 
 def test_paths_start_from_the_recipes_folder(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
 
 
 def test_overrides_are_yaml_values(tmp_path: Path) -> None:
-    recipe, _ = load(write(tmp_path, GOOD), ["train.lr=1e-3", "gate.slices.critical=[code]"])
+    recipe, _, _ = load(write(tmp_path, GOOD), ["train.lr=1e-3", "gate.slices.critical=[code]"])
     assert recipe.train.lr == 1e-3
     assert recipe.gate.slices.critical == ("code",)
     assert "accepted: key.path=value" in problem(tmp_path, GOOD, "train.lr")

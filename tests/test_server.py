@@ -1,10 +1,8 @@
-"""Starting, waiting for, attaching to and always stopping the server process."""
+"""Starting, waiting for and always stopping the server process."""
 
 from __future__ import annotations
 
-import http.server
 import importlib.util
-import json
 import os
 import signal
 import socket
@@ -13,14 +11,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import harness.server
-from harness.errors import EndpointError, EnvironmentFault
-from harness.server import Server, ServerSpec, attach, command, running, serve_forever
+from harness.errors import EnvironmentFault
+from harness.server import ServerSpec, command, running, serve_forever
 from tests.serve.live import eventually, group_members
 
 STAND_IN = """
@@ -58,6 +55,7 @@ def test_the_command_line_carries_the_spec(tmp_path: Path) -> None:
         base_dir=tmp_path / "base",
         base_name="n",
         dtype="bfloat16",
+        max_context=99,
         max_lora_rank=8,
         chat_template=tmp_path / "t.jinja",
         threads=2,
@@ -65,11 +63,12 @@ def test_the_command_line_carries_the_spec(tmp_path: Path) -> None:
     )
     from serve.__main__ import parse
 
-    options, with_parent = parse(command(spec, 8123)[3:])
+    argv = command(spec, 8123)
+    options, with_parent = parse(argv[argv.index("serve") + 1 :])
     assert with_parent
     assert (options.home, options.base_dir, options.base_name) == (tmp_path, tmp_path / "base", "n")
     assert (options.host, options.port, options.dtype) == ("127.0.0.1", 8123, "bfloat16")
-    assert (options.max_lora_rank, options.threads) == (8, 2)
+    assert (options.max_lora_rank, options.max_context, options.threads) == (8, 99, 2)
     assert options.chat_template == tmp_path / "t.jinja"
     assert options.extra == ("--max-num-seqs", "4")
 
@@ -149,6 +148,20 @@ def test_a_server_that_dies_is_an_error_with_its_last_words(
     assert "exit code 4" in str(caught.value)
     assert "s.log" in str(caught.value.hint)
     assert caught.value.exit_code == 4
+
+
+def test_files_of_the_working_directory_are_not_taken_for_ours(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec.base_dir.mkdir()
+    for name in ("serve", "harness", "datasets", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')\n")
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(EnvironmentFault, match="not a model folder"),
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("there is no model")
 
 
 def test_the_cause_is_shown_though_much_is_said_after_it(
@@ -252,59 +265,6 @@ def test_an_interrupt_in_the_foreground_stops_the_server(spec: ServerSpec) -> No
     with pytest.raises(KeyboardInterrupt):
         serve_forever(spec)
     assert set(_children()) == before
-
-
-class _Models(http.server.BaseHTTPRequestHandler):
-    """Healthy, and serving one base; `models` is what it lists."""
-
-    models: object = {"data": [{"id": "pocket"}]}
-
-    def do_GET(self) -> None:
-        body = json.dumps(self.models if self.path == "/v1/models" else {}).encode()
-        self.send_response(200 if self.path in ("/health", "/v1/models") else 404)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *words: object) -> None:
-        """Silent."""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with http.server.HTTPServer(("127.0.0.1", 0), _Models) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-@pytest.mark.parametrize("form", ["{}", "{}/", "{}/v1", "{}/v1/"])
-def test_attach_takes_every_form_of_the_address(endpoint: str, form: str) -> None:
-    server = attach(form.format(endpoint), "pocket")
-    assert server == Server(endpoint)
-    assert server.api_url == f"{endpoint}/v1"
-
-
-def test_attach_refuses_another_base_and_names_what_is_served(endpoint: str) -> None:
-    with pytest.raises(EndpointError, match="'other'; it serves: pocket") as caught:
-        attach(endpoint, "other")
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "not an address", "", "ftp://x"])
-def test_attach_refuses_what_does_not_answer(address: str) -> None:
-    with pytest.raises(EndpointError, match="no healthy model server") as caught:
-        attach(address, "pocket")
-    assert "harness serve" in str(caught.value.hint)
-
-
-def test_attach_refuses_what_answers_strangely(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers: tuple[object, ...] = ([], {"data": [{}]}, {"data": None}, "x")
-    for strange in answers:
-        monkeypatch.setattr(_Models, "models", strange)
-        with pytest.raises(EndpointError, match="no healthy model server"):
-            attach(endpoint, "pocket")
 
 
 def _children(parent: int | None = None) -> list[int]:

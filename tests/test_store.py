@@ -11,7 +11,7 @@ import pytest
 from harness.errors import StoreError
 from harness.jsonio import file_digest
 from harness.store import PUBLISHED, Store, default_home, version_id
-from harness.types import BaseInfo, ChatContract, Decision, Manifest
+from harness.types import BaseInfo, ChatContract, Decision, Manifest, Status
 
 AT = "2030-01-01T00:00:00+00:00"
 
@@ -29,7 +29,7 @@ def manifest(folder: Path, name: str) -> Manifest:
     contract = ChatContract(template="t", tokenizer="k", special="s", stop_ids=(1,), probes="p")
     return Manifest(
         version=version_id(name, files, contract.dump()),
-        base=BaseInfo(model="pocket", config="c", dtype="float32"),
+        base=BaseInfo(model="pocket", config="c", weights="w", dtype="float32"),
         contract=contract,
         rank=8,
         files=files,
@@ -116,11 +116,10 @@ def test_a_manifest_of_another_schema_is_refused(store: Store) -> None:
 
 def test_an_alias_moves_and_remembers(store: Store) -> None:
     one, two = publish(store), publish(store, weights="2")
-    assert store.previous("prod") is None
     assert store.move_alias("prod", one, at=AT, decision="d1", run="r1") is None
     assert store.move_alias("prod", two, at=AT, decision="d2", run="r2") == one
     assert store.resolve("prod") == two == store.resolve(two)
-    assert store.previous("prod") == one
+    assert store.served("prod") == [one, two]
     assert [each["decision"] for each in store.history("prod")] == ["d1", "d2"]
     assert store.history("other") == []
 
@@ -162,9 +161,9 @@ def test_two_processes_lose_no_alias(store: Store) -> None:
     assert len(store.history()) == 60
 
 
-def test_decisions_are_kept_by_content(store: Store) -> None:
-    decision = Decision(
-        status="fail",
+def decision(status: Status = "fail") -> Decision:
+    return Decision(
+        status=status,
         candidate="bot@" + "0" * 12,
         baseline="pocket",
         evalset="e",
@@ -173,10 +172,35 @@ def test_decisions_are_kept_by_content(store: Store) -> None:
         gate={},
         rules=(),
     )
-    key = store.record(decision)
-    assert store.record(decision) == key
-    assert store.decisions(decision.candidate) == {key: decision}
-    assert store.decisions("bot@" + "1" * 12) == {}
+
+
+def test_the_latest_decision_is_found(store: Store) -> None:
+    version = decision().candidate
+    assert store.latest_decision(version) is None
+    failed = store.record(decision(), at=AT, run="r1")
+    passed = store.record(decision("pass"), at=AT, run="r2")
+    assert store.latest_decision(version) == (passed, decision("pass"))
+    assert store.record(decision(), at=AT, run="r3") == failed
+    assert store.latest_decision(version) == (failed, decision())
+    assert store.latest_decision("bot@" + "1" * 12) is None
+
+
+def test_a_move_that_another_process_forestalled_is_refused(store: Store) -> None:
+    one, two = publish(store), publish(store, weights="2")
+    store.move_alias("prod", one, at=AT, decision=None, run=None, expected=None)
+    with pytest.raises(StoreError, match="was moved to"):
+        store.move_alias("prod", two, at=AT, decision=None, run=None, expected=None)
+    assert store.resolve("prod") == one
+
+
+def test_the_base_named_by_an_alias_would_hide_the_version(store: Store) -> None:
+    version = publish(store)
+    with pytest.raises(StoreError, match="not the name of the base"):
+        store.move_alias("pocket", version, at=AT, decision=None, run=None)
+
+
+def test_two_stagings_never_meet(store: Store) -> None:
+    assert store.staging_dir("bot") != store.staging_dir("bot")
 
 
 def test_the_home_is_one_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

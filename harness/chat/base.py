@@ -1,19 +1,24 @@
 """Where a base model's files are, and which model they are.
 
 A base is `pocket`, a directory or a hub id. What is no loadable model is refused here by name.
-Knows nothing of weights beyond their file names; never opens a pickle.
+Of the weights it reads the names and shapes alone; never opens a pickle.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.errors import RecipeError
-from harness.jsonio import file_digest
-from harness.recipe import Base
+from harness.jsonio import file_digest, read_json
+from harness.recipe import Base, locate
+from harness.store import base_digest
 from harness.types import BaseInfo
 
 POCKET = "pocket"
+MIN_CONTEXT = 16
+DEFAULT_CONTEXT = 8192
+"""Long enough for most; a server must keep room for one request of the full length."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json")
 """Any one of these makes a tokenizer."""
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.model", "merges.txt", "vocab.txt"]
@@ -28,7 +33,7 @@ def base_dir(base: Base, root: Path = Path()) -> Path:
     """
     if base.model == POCKET:
         found = Path(__file__).parents[1] / "pocket" / "assets" / "base"
-    elif (local := root / Path(base.model).expanduser()).is_dir():
+    elif _is_dir(local := locate(root, base.model)):
         found = local
     elif _is_path(base.model):
         raise RecipeError(
@@ -43,8 +48,83 @@ def base_dir(base: Base, root: Path = Path()) -> Path:
 
 def base_info(base: Base, directory: Path) -> BaseInfo:
     """Which model `directory` holds, for the manifest."""
-    config = file_digest(directory / "config.json")
-    return BaseInfo(model=base.model, revision=base.revision, config=config, dtype=base.dtype)
+    return BaseInfo(
+        model=base.model,
+        revision=base.revision or _snapshot(directory),
+        config=file_digest(directory / "config.json"),
+        weights=base_digest(directory),
+        dtype=base.dtype,
+    )
+
+
+def _snapshot(directory: Path) -> str | None:
+    """The commit of a directory in the hub's cache (…/snapshots/<commit>)."""
+    return directory.name if directory.parent.name == "snapshots" else None
+
+
+def max_context(base: Base, directory: Path) -> int:
+    """Tokens of prompt and answer together, for training and for serving.
+
+    Raises RecipeError when the recipe asks for more than the base attends to.
+    """
+    config = read_config(directory, "config.json")
+    text = config.get("text_config") or config
+    longest = text.get("max_position_embeddings") if isinstance(text, dict) else None
+    if type(longest) is not int or not MIN_CONTEXT <= longest <= 2**31:
+        raise RecipeError(
+            f"base.model: {directory / 'config.json'}: max_position_embeddings = {longest!r:.60}, "
+            f"so how long its context is cannot be known; accepted: {MIN_CONTEXT} or more",
+            hint="take config.json from where the model was published",
+        )
+    if base.max_context is None:
+        return min(longest, DEFAULT_CONTEXT)
+    if base.max_context > longest:
+        raise RecipeError(
+            f"base.max_context = {base.max_context}: the base attends to {longest} tokens at most",
+            hint=f"set base.max_context to {longest} or less",
+        )
+    return base.max_context
+
+
+def read_config(directory: Path, name: str) -> dict[str, Any]:
+    """The JSON object in one of a base's files; empty where the file is absent. Raises RecipeError
+    for any other value."""
+    path = directory / name
+    if not path.is_file():
+        return {}
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise RecipeError(
+            f"base.model: {path} holds a {type(config).__name__}; accepted: a JSON object",
+            hint=f"take {name} from where the model was published",
+        )
+    return config
+
+
+def tensor_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor, from the headers of the safetensors files. Raises RecipeError
+    for a file that is damaged or cut short."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict
+                    shapes[name] = tuple(file.get_slice(name).get_shape())
+        except (OSError, SafetensorError) as error:
+            raise RecipeError(
+                f"base.model: {path} is damaged or cut short: {error}",
+                hint="download or save the model again",
+            ) from None
+    return shapes
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _is_path(model: str) -> bool:
@@ -58,7 +138,7 @@ def _download(base: Base) -> Path:
     try:
         path = snapshot_download(base.model, revision=base.revision, allow_patterns=_WANTED)
     except (OSError, ValueError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(
             f"base.model = {base.model!r}, base.revision = {base.revision!r}: "
             f"not on this machine and not downloadable: {reason}",
@@ -77,6 +157,8 @@ def _check(base: Base, directory: Path) -> None:
     if not any(directory.glob("*.safetensors")):
         missing.append("weights (*.safetensors)")
     if not missing:
+        read_config(directory, "config.json")
+        tensor_shapes(directory)
         return
     hint = "give the directory of a complete model, as save_pretrained writes it"
     if any(next(directory.glob(pattern), None) for pattern in _PICKLES):

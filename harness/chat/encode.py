@@ -78,8 +78,27 @@ def _encode_turn(messages: Sequence[Message], chat: ChatTokenizer, source: str) 
         raise DataError(f"{source}: {error}", hint=error.hint) from None
     if not trained.startswith(served):
         raise _mismatch(source, served, trained)
+    _require_text(history, messages[-1], served, trained[len(served) :], source)
     prompt, completion = _split(served, trained, chat, source)
     return _Turn(prompt, _until_stop(completion, chat, source), source, history)
+
+
+def _require_text(
+    history: Sequence[Message], answer: Message, served: str, completion: str, source: str
+) -> None:
+    """A template that drops or rewrites what was said would train on something else."""
+    asked = [each for each in history if each.role == "user"][-1:]
+    for message, text, place in [(each, served, "prompt") for each in asked] + [
+        (answer, completion, "trained answer")
+    ]:
+        wanted = message.content.strip()
+        if wanted not in text:
+            raise DataError(
+                f"{source}: the chat template drops or changes the {message.role}'s text: "
+                f"{wanted[:_SHOWN]!r} is not in the {place} {text[:_SHOWN]!r}",
+                hint="use a template that keeps every message's content as it is "
+                "(chat.template), or write the text as the template leaves it",
+            )
 
 
 def _split(

@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.chat.base import base_dir
+from harness.chat.base import base_dir, read_config
 from harness.errors import DataError, RecipeError
-from harness.jsonio import read_json
 from harness.recipe import LoadedRecipe
 from harness.types import Message
 
 GENERIC_TRUSTED = ("llama", "qwen3")
 """Model types whose own word that their tokenizer is a generic one AutoTokenizer believes."""
+
+
+BYTE_ORDER_MARK = "\ufeff"
 
 
 class ChatTokenizer:
@@ -63,8 +65,13 @@ class ChatTokenizer:
                 f"chat.template: line {error.lineno}: {error.message}",
                 hint="the template must be Jinja as transformers renders it",
             ) from None
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+        except jinja2.TemplateError as error:
             raise DataError(f"the chat template refuses this chat: {error}") from None
+        except Exception as error:  # a template is a program and can fail in every way
+            raise DataError(
+                f"the chat template fails on this chat: {type(error).__name__}: {error}",
+                hint="correct chat.template, or the chat",
+            ) from None
         return str(text)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -134,12 +141,18 @@ def load_chat(loaded: LoadedRecipe, directory: Path | None = None) -> ChatTokeni
     if chat.template is not None:
         path = loaded.locate(chat.template)
         try:
-            template = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            template = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
             raise RecipeError(
                 f"chat.template = {chat.template!r}: {path} cannot be read: {error}",
-                hint="give a Jinja file, or leave chat.template out for the base's own",
+                hint="give a Jinja file in UTF-8, or leave chat.template out for the base's own",
             ) from None
+        if template.startswith(BYTE_ORDER_MARK):
+            raise RecipeError(
+                f"chat.template = {chat.template!r}: {path} starts with a byte order mark, which "
+                "the server would put before every prompt",
+                hint="save it without a byte order mark (UTF-8, not UTF-8 with BOM)",
+            )
     return ChatTokenizer(directory, template=template, kwargs=chat.kwargs, stop=chat.stop)
 
 
@@ -152,22 +165,21 @@ def _load_tokenizer(directory: Path) -> Any:
         from transformers import AutoTokenizer as Loader
     try:
         return Loader.from_pretrained(directory)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # the tokenizers library raises bare exceptions
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(
-            f"base.model: the tokenizer in {directory} does not load: {error}",
+            f"base.model: the tokenizer in {directory} does not load: {reason}",
             hint="give a model directory with a complete tokenizer",
         ) from None
 
 
 def _is_generic(directory: Path) -> bool:
-    path = directory / "tokenizer_config.json"
-    if not path.is_file() or not (directory / "tokenizer.json").is_file():
-        return False
-    config = read_json(path)
+    config = read_config(directory, "tokenizer_config.json")
     return (
-        config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+        (directory / "tokenizer.json").is_file()
+        and config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
         and "auto_map" not in config
-        and read_json(directory / "config.json").get("model_type") in GENERIC_TRUSTED
+        and read_config(directory, "config.json").get("model_type") in GENERIC_TRUSTED
     )
 
 
@@ -184,7 +196,14 @@ def _own_template(tokenizer: Any) -> str:
 def _configured_stops(directory: Path) -> set[int]:
     """End tokens of generation_config.json, or of config.json where that file is absent, which
     is where vLLM looks."""
-    path = directory / "generation_config.json"
-    config = read_json(path if path.is_file() else directory / "config.json")
-    ids = config.get("eos_token_id")
-    return set(ids) if isinstance(ids, list) else set() if ids is None else {int(ids)}
+    generation = directory / "generation_config.json"
+    name = generation.name if generation.is_file() else "config.json"
+    value = read_config(directory, name).get("eos_token_id")
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(each) is int and 0 <= each < 2**31 for each in ids):
+        raise RecipeError(
+            f"base.model: {directory / name}: eos_token_id = {value!r:.60}; "
+            "accepted: a token id, a list of them, or null",
+            hint=f"take {name} from where the model was published",
+        )
+    return set(ids)

@@ -1,47 +1,42 @@
 """One OpenAI-compatible endpoint: completions of token ids, and chat.
 
 The only place of the evaluation that opens sockets, retries or times out. Knows nothing of items,
-judges or caches; every failure reaches the caller as EndpointError with the endpoint's own words.
+judges or caches; every failure reaches the caller as EndpointError with the endpoint's own words,
+from which the API key has been taken out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+import urllib.parse
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import EndpointError, HarnessError
+from harness.evaluation.answers import Answer, read_chat, read_completions
 from harness.types import Message
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 T = TypeVar("T")
 NO_KEY = "none"
 """Sent where an endpoint needs no key; the client library insists on one."""
-
-
-class Answer(NamedTuple):
-    """One completion as the endpoint gave it."""
-
-    text: str
-    finish_reason: str
-    prompt_ids: tuple[int, ...] | None
-    """None where the endpoint does not return token ids."""
-    token_ids: tuple[int, ...] | None
-    n_tokens: int
-    duration_s: float
-    digits: dict[int, float] | None
-    """Log-probabilities of the digits 1–5 where the text's last digit stands, if asked for."""
-    prompt_logprobs: tuple[float | None, ...] | None
-    """Log-probability of each prompt id after those before it, if asked for; None for the first."""
+_SECRET_LENGTH = 8
+"""A shorter key is a word like `x` or `1`, given to an endpoint that needs none; it is hidden in
+errors where it stands alone, and an answer that contains it is left as it is."""
 
 
 class Client:
-    """An async context manager with bounded concurrency."""
+    """An async context manager with bounded concurrency.
+
+    `timeout_s` limits each attempt as a whole. Raises EndpointError for what is not a URL.
+    """
 
     def __init__(
         self,
@@ -52,7 +47,7 @@ class Client:
         timeout_s: float = 300.0,
         retries: int = 2,
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint, self._url = endpoint, api_url(endpoint)
         self._api_key, self._timeout_s, self._retries = api_key, timeout_s, retries
         self._limit = asyncio.Semaphore(concurrency)
 
@@ -61,10 +56,11 @@ class Client:
 
         self._errors = openai
         self._client: AsyncOpenAI = openai.AsyncOpenAI(
-            base_url=f"{self.endpoint.rstrip('/').removesuffix('/v1')}/v1",
+            base_url=self._url,
             api_key=self._api_key,
             timeout=self._timeout_s,
             max_retries=self._retries,
+            http_client=_http_client(self._timeout_s, trust_env=not is_loopback(self.endpoint)),
         )
         return self
 
@@ -84,59 +80,72 @@ class Client:
         `options` go to /v1/completions as they are. Raises EndpointError.
         """
         body = {"return_token_ids": True, **options.pop("extra_body", {})}
-        response, duration_s = await self._call(
-            self._client_completions, model, prompt=[list(ids) for ids in prompts], **options,
+        answers = await self._call(
+            self._client.completions.with_raw_response.create,
+            lambda data, duration_s: read_completions(data, len(prompts), duration_s),
+            model,
+            prompt=[list(ids) for ids in prompts],
             extra_body=body,
-        )  # fmt: skip
-        choices = sorted(response["choices"], key=lambda choice: choice["index"])
-        if len(choices) != len(prompts):
-            raise EndpointError(
-                f"{self.endpoint}: {len(choices)} answers to {len(prompts)} prompts from {model}"
-            )
-        return [_answer(choice, choice["text"], duration_s) for choice in choices]
+            **options,
+        )
+        return [self._without_key(answer) for answer in answers]
 
     async def chat(self, model: str, messages: Sequence[Message], **options: Any) -> Answer:
         """One chat completion. Raises EndpointError."""
-        response, duration_s = await self._call(
-            self._client_chat, model, messages=[message.dump() for message in messages], **options
+        answer = await self._call(
+            self._client.chat.completions.with_raw_response.create,
+            read_chat,
+            model,
+            messages=[message.dump() for message in messages],
+            **options,
         )
-        if not response.get("choices"):
-            raise EndpointError(f"{self.endpoint}: an answer without choices from {model}")
-        choice = response["choices"][0]
-        text = (choice.get("message") or {}).get("content") or ""
-        prompt_ids = response.get("prompt_token_ids")
-        n_tokens = (response.get("usage") or {}).get("completion_tokens")
-        return _answer(choice | {"prompt_token_ids": prompt_ids}, text, duration_s, n_tokens)
+        return self._without_key(answer)
 
-    async def _client_completions(self, **options: Any) -> Any:
-        return await self._client.completions.with_raw_response.create(**options)
-
-    async def _client_chat(self, **options: Any) -> Any:
-        return await self._client.chat.completions.with_raw_response.create(**options)
-
-    async def _call(self, method: Any, model: str, **options: Any) -> tuple[dict[str, Any], float]:
+    async def _call(
+        self, method: Any, read: Callable[[bytes, float], T], model: str, **options: Any
+    ) -> T:
         async with self._limit:
             started = time.perf_counter()
             try:
                 raw = await method(model=model, **options)
-                response = raw.http_response.json()
+                return read(raw.http_response.content, time.perf_counter() - started)
             except self._errors.APIStatusError as error:
                 raise EndpointError(
                     f"{self.endpoint} answered {error.status_code} for model {model!r}: "
-                    f"{_first_line(error.message)}"
+                    f"{_words(error.message, self._api_key)}"
                 ) from None
             except self._errors.APIConnectionError as error:
                 raise EndpointError(
-                    f"{self.endpoint}: {type(error).__name__}: {_first_line(str(error))}",
+                    f"{self.endpoint}: {type(error).__name__}: {_words(str(error), self._api_key)}",
                     hint="is the server running? harness serve",
                 ) from None
             except (self._errors.OpenAIError, ValueError) as error:
                 raise EndpointError(
-                    f"{self.endpoint}: not an OpenAI-compatible answer: {_first_line(str(error))}"
+                    f"{self.endpoint}: not an OpenAI-compatible answer for model {model!r}: "
+                    f"{_words(str(error), self._api_key)}"
                 ) from None
-            if not isinstance(response, dict):
-                raise EndpointError(f"{self.endpoint}: not an OpenAI-compatible answer")
-            return response, time.perf_counter() - started
+
+    def _without_key(self, answer: Answer) -> Answer:
+        if len(self._api_key) < _SECRET_LENGTH or self._api_key not in answer.text:
+            return answer
+        return answer._replace(text=answer.text.replace(self._api_key, "***"))
+
+
+def _http_client(limit_s: float, *, trust_env: bool) -> httpx2.AsyncClient:
+    """The client library's own, with a limit on the whole of an attempt: its timeouts are per
+    read, so an endpoint that sends a byte now and then would never meet them."""
+    import httpx2
+    import openai
+
+    class Limited(openai.DefaultAsyncHttpxClient):
+        async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await super().send(request, **options)
+            except TimeoutError:
+                raise httpx2.ReadTimeout("no whole answer in time", request=request) from None
+
+    return Limited(trust_env=trust_env)
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -154,67 +163,83 @@ def _first(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
+def api_url(endpoint: str) -> str:
+    """The address of an endpoint's API, which ends with /v1 whether or not `endpoint` does.
+
+    Raises EndpointError for what is not a URL of a web server.
+    """
+    import httpx
+
+    try:
+        parts = urllib.parse.urlsplit(endpoint)
+        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+        host.encode("idna")
+        httpx.URL(endpoint)
+        problem = "" if parts.scheme in ("http", "https") and host else "no http:// and host"
+    except (ValueError, httpx.InvalidURL) as error:
+        problem = str(error)
+    if problem:
+        raise EndpointError(
+            f"endpoint {endpoint!r} is not a URL: {problem}",
+            hint="accepted: http://host:port or https://host, as in https://api.openai.com",
+        )
+    return f"{endpoint.rstrip('/').removesuffix('/v1')}/v1"
+
+
+def is_loopback(endpoint: str) -> bool:
+    """An address of this machine, which no proxy of the environment must stand before."""
+    host = urllib.parse.urlsplit(endpoint).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def require_access(endpoint: str, api_key: str) -> None:
+    """Ask an endpoint for its models, so that a wrong address or key is known before anything is
+    spent. Endpoints without that route pass. Raises EndpointError."""
+    import httpx
+
+    url, headers = f"{api_url(endpoint)}/models", {"authorization": f"Bearer {api_key}"}
+    try:
+        with (
+            httpx.Client(timeout=20, trust_env=not is_loopback(endpoint)) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            status = response.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EndpointError(
+            f"judge.endpoint = {endpoint!r}: {_words(str(error) or type(error).__name__, api_key)}",
+            hint="is the address right and the server running?",
+        ) from None
+    if status in (401, 403):
+        raise EndpointError(
+            f"judge.endpoint = {endpoint!r} refuses the key (status {status})",
+            hint="correct the key in the variable that judge.api_key_env names",
+        )
+
+
 def key_from_env(variable: str, endpoint: str) -> str:
-    """The API key in an environment variable. Raises EndpointError when it is not set."""
+    """The API key in an environment variable. Raises EndpointError when it is not set, or cannot
+    be sent in a header."""
     key = os.environ.get(variable)
     if not key:
         raise EndpointError(
             f"judge.api_key_env = {variable!r}: not set, but {endpoint} is not our own server",
             hint=f"export {variable}=… (any word will do where the endpoint needs no key)",
         )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise EndpointError(
+            f"judge.api_key_env = {variable!r}: holds a space, a line break or a letter beyond "
+            "ASCII, which no key does",
+            hint=f"export {variable}=… with the key alone",
+        )
     return key
 
 
-def _first_line(text: str) -> str:
+def _words(text: str, key: str) -> str:
+    """The first line of an endpoint's own words, fit for a record: without the key, and without
+    the lone surrogates that UTF-8 cannot hold."""
+    text = text.encode("utf-8", "replace").decode()
+    if key != NO_KEY:
+        secret = re.escape(key)
+        alone = secret if len(key) >= _SECRET_LENGTH else rf"(?<!\w){secret}(?!\w)"
+        text = re.sub(alone, "***", text)
     return text.strip().splitlines()[0][:300] if text.strip() else "no message"
-
-
-def _answer(
-    choice: dict[str, Any], text: str, duration_s: float, n_tokens: int | None = None
-) -> Answer:
-    token_ids = choice.get("token_ids")
-    prompt_ids = choice.get("prompt_token_ids")
-    return Answer(
-        text=text,
-        finish_reason=choice.get("finish_reason") or "unknown",
-        prompt_ids=None if prompt_ids is None else tuple(prompt_ids),
-        token_ids=None if token_ids is None else tuple(token_ids),
-        n_tokens=len(token_ids) if token_ids is not None else n_tokens or 0,
-        duration_s=duration_s,
-        digits=_digits(choice.get("logprobs")),
-        prompt_logprobs=_of_prompt(choice.get("prompt_logprobs"), prompt_ids),
-    )
-
-
-def _of_prompt(
-    places: list[dict[str, Any] | None] | None, prompt_ids: Sequence[int] | None
-) -> tuple[float | None, ...] | None:
-    if places is None or prompt_ids is None:
-        return None
-    return tuple(
-        None if place is None else float(place[str(token)]["logprob"])
-        for place, token in zip(places, prompt_ids, strict=True)
-    )
-
-
-def _digits(logprobs: Any) -> dict[int, float] | None:
-    """Log-probabilities of 1–5 at the last digit token, from either route's shape."""
-    if not isinstance(logprobs, dict):
-        return None
-    if logprobs.get("content"):
-        places = [
-            (place["token"], {top["token"]: top["logprob"] for top in place["top_logprobs"]})
-            for place in logprobs["content"]
-        ]
-    else:
-        places = list(
-            zip(logprobs.get("tokens") or (), logprobs.get("top_logprobs") or (), strict=False)
-        )
-    for token, top in reversed(places):
-        if token.strip() in _SCORES:
-            found = {key.strip(): value for key, value in (top or {}).items()}
-            return {int(key): found[key] for key in _SCORES if key in found}
-    return None
-
-
-_SCORES = ("1", "2", "3", "4", "5")

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import EvalsetError, nearest
 from harness.jsonio import digest, read_jsonl
+from harness.recipe import locate
 from harness.types import Item, Message
+from harness.yamlio import plain_text, read_yaml
 
 SHIPPED_DIR = Path(__file__).parents[2] / "evalsets"
 """Evalsets that come with the source tree; elsewhere an evalset is a path."""
@@ -51,15 +52,23 @@ class Evalset(NamedTuple):
 
 
 def find_evalset(name: str, root: Path) -> Path:
-    """The folder that a recipe's `eval.evalset` means: a path, or a shipped name."""
-    for path in ((root / name).expanduser(), SHIPPED_DIR / name):
-        if (path / "items.jsonl").is_file():
+    """The folder that a recipe's `eval.evalset` means: a path, or a shipped name. Raises
+    EvalsetError for neither."""
+    for path in (locate(root, name), SHIPPED_DIR / name):
+        if _is_evalset(path):
             return path
     shipped = [path.parent.name for path in SHIPPED_DIR.glob("*/items.jsonl")]
     raise EvalsetError(
         f"eval.evalset = {name!r}: no folder with items.jsonl: {nearest(name, shipped)}",
         hint="name a shipped evalset or a folder with items.jsonl and card.yaml",
     )
+
+
+def _is_evalset(path: Path) -> bool:
+    try:
+        return (path / "items.jsonl").is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def load_evalset(evalset_dir: Path, prompt_path: Path | None = None) -> Evalset:
@@ -88,11 +97,22 @@ def load_evalset(evalset_dir: Path, prompt_path: Path | None = None) -> Evalset:
 
 
 def load_judge_prompt(path: Path) -> str:
-    """A judge prompt; it must show the judge the response."""
+    """A judge prompt; it must show the judge the response. Raises EvalsetError."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8-sig").strip()
     except FileNotFoundError:
-        raise EvalsetError(f"{path}: no such judge prompt", hint="write one: see docs") from None
+        raise EvalsetError(
+            f"{path}: no such judge prompt",
+            hint=f"write one; it may use {', '.join(PLACEHOLDERS)} and ends by asking for a line "
+            "'score N'",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise EvalsetError(f"{path}: not a judge prompt in UTF-8: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise EvalsetError(f"{str(path)!r}: the judge prompt cannot be read: {error}") from None
+    reason = plain_text(text)
+    if reason:
+        raise EvalsetError(f"{path}: {reason} in a judge prompt")
     if "{response}" not in text:
         raise EvalsetError(
             f"{path}: the judge prompt lacks {{response}}; "
@@ -103,18 +123,17 @@ def load_judge_prompt(path: Path) -> str:
 
 def _load_card(path: Path) -> Card:
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Card.model_validate(read_yaml(path, EvalsetError).value)
     except FileNotFoundError:
         raise EvalsetError(
             f"{path}: missing", hint="a card says name, purpose, author and licence"
         ) from None
-    except yaml.YAMLError as error:
-        raise EvalsetError(f"{path}: not YAML: {error}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         raise EvalsetError(
-            f"{path}: {key}: {problem['msg']}; accepted keys: {', '.join(Card.model_fields)}"
+            f"{path}: {key + ': ' if key else ''}{problem['msg']}; "
+            f"accepted keys: {', '.join(Card.model_fields)}"
         ) from None
 
 
@@ -130,6 +149,8 @@ def _parse_item(value: Any, where: str) -> Item:
         raise EvalsetError(f"{where}: {key}: {problem['msg']}; accepted keys: {accepted}") from None
     if not item.messages or item.messages[-1].role != "user":
         raise EvalsetError(f"{where}: messages must end with the user's")
+    if not (item.reference or "").strip():
+        item = item.model_copy(update={"reference": None})
     return item.model_copy(update={"id": digest(item.dump())[:12]})
 
 

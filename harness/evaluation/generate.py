@@ -8,11 +8,12 @@ on where it stopped. Knows nothing of scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from harness.errors import ContractError, EndpointError
+from harness.evaluation.answers import Answer
 from harness.evaluation.cache import Cache
-from harness.evaluation.client import Answer, Client, all_of
+from harness.evaluation.client import Client, all_of
 from harness.evaluation.evalset import messages_of
 from harness.jsonio import digest
 from harness.recipe import Eval
@@ -57,7 +58,7 @@ async def generate(
     targets: Sequence[Target],
     *,
     chat: Chat,
-    weights: str,
+    serving: str,
     settings: Eval,
     max_context: int,
     client: Client,
@@ -66,12 +67,13 @@ async def generate(
 ) -> Generations:
     """Ask every target every item.
 
-    `weights` is the digest of the base; with a version's name it identifies what answers.
+    `serving` is the digest of all that answers beside the adapter; with a version's name it
+    identifies the answer.
     A request that fails makes failed generations, which are not cached. Raises ContractError when
     an answer was made from other prompt ids than those sent.
     """
     prompts = [
-        _prompt(target, item, chat, weights, settings) for target in targets for item in items
+        _prompt(target, item, chat, serving, settings) for target in targets for item in items
     ]
     cached = cache.get(prompt.key for prompt in prompts)
     done = {key: Generation.model_validate(value) for key, value in cached.items()}
@@ -95,6 +97,7 @@ async def chat_route_agrees(
     *,
     chat: Chat,
     settings: Eval,
+    max_context: int,
     client: Client,
 ) -> int:
     """Send a sample of items through the chat route, as users do; its prompt ids must be ours.
@@ -113,19 +116,24 @@ async def chat_route_agrees(
         )
         _require_same(chat.prompt_ids(messages), answer.prompt_ids, item, target, "chat route")
 
-    step = max(1, len(items) // max(1, settings.chat_sample))
-    sample = items[::step][: settings.chat_sample]
+    fitting = [
+        item
+        for item in items
+        if len(chat.prompt_ids(messages_of(item, target.system))) < max_context
+    ]
+    step = max(1, len(fitting) // max(1, settings.chat_sample))
+    sample = fitting[::step][: settings.chat_sample]
     await all_of(one(item) for item in sample)
     return len(sample)
 
 
-def _prompt(target: Target, item: Item, chat: Chat, weights: str, settings: Eval) -> Prompt:
+def _prompt(target: Target, item: Item, chat: Chat, serving: str, settings: Eval) -> Prompt:
     ids = chat.prompt_ids(messages_of(item, target.system))
     model = "base" if target.role == "base" or "@" not in target.model else target.model
     key = digest(
         {
             "kind": "generation",
-            "weights": weights,
+            "serving": serving,
             "model": model,
             "item": item.id,
             "prompt": ids,
@@ -186,7 +194,10 @@ async def _ask(
     for prompt, answer in zip(fitting, answers, strict=True):
         _require_same(prompt.ids, answer.prompt_ids, prompt.item, prompt.target, "completions")
         done[prompt.key] = _generation(prompt, answer)
-    cache.put({prompt.key: done[prompt.key].dump() for prompt in fitting})
+        if done[prompt.key].state == "failed":
+            faults.append(prompt.key)
+    good = {prompt.key: done[prompt.key] for prompt in fitting}
+    cache.put({key: each.dump() for key, each in good.items() if each.state != "failed"})
     advance(len(batch))
 
 
@@ -228,12 +239,17 @@ def _at(expected: tuple[int, ...], seen: tuple[int, ...]) -> int:
     )
 
 
+_STATES: dict[str, Literal["ok", "truncated"]] = {"stop": "ok", "length": "truncated"}
+
+
 def _generation(prompt: Prompt, answer: Answer) -> Generation:
+    if answer.finish_reason not in _STATES:
+        return _failed(prompt, f"the server ended the answer: {answer.finish_reason}")
     return Generation(
         item_id=prompt.item.id,
         role=prompt.target.role,
         model=prompt.target.model,
-        state="ok" if answer.finish_reason == "stop" else "truncated",
+        state=_STATES[answer.finish_reason],
         text=answer.text,
         n_prompt_tokens=len(prompt.ids),
         n_tokens=answer.n_tokens,

@@ -2,7 +2,8 @@
 
 The judge reasons first and ends with a line `score N`. On our own server the prompt travels as
 token ids and the output is held to that form; elsewhere one chat request an answer is sent and
-the form is only asked for. Answers without a readable score are unscored, with the reason.
+the form is asked for, and held to where the recipe says that the endpoint is a vLLM. Answers that
+do not end with a score are unscored, with the reason.
 Knows nothing of sides, slices or gates; identical answers to an item share one verdict.
 """
 
@@ -12,11 +13,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.errors import EndpointError
+from harness.evaluation.answers import Answer
 from harness.evaluation.cache import Cache
-from harness.evaluation.client import Answer, Client, all_of
+from harness.evaluation.client import Client, all_of
 from harness.evaluation.generate import Advance, Chat
 from harness.jsonio import digest
 from harness.recipe import Judge
@@ -36,7 +38,22 @@ FORM = f"(?:{_reasoning('score ')}){{0,12}}score [1-5]"
 reasoning may start like the score's, so that at the digit only 1 to 5 are possible and their
 log-probabilities sum to one."""
 
-_SCORE = re.compile(r"^\W*score\W*([1-5])\W*$", re.IGNORECASE | re.MULTILINE)
+ASK = """
+
+Reason in a few lines. Then end with one line of exactly this form, where N is a whole number from
+1 (worst) to 5 (best):
+score N"""
+"""Added to a prompt that never mentions a score, for a judge that is not ours."""
+
+_SCORE = re.compile(r"[\s*_#`]*score[*_`]*[\s:][\s*_`]*([1-5])[\s*_`.]*", re.IGNORECASE | re.ASCII)
+"""The whole last line, with nothing but Markdown around it. Anything else beside the digit, as in
+`score -3`, `score > 2` or `score 4/5`, may mean another number."""
+_CUT = {
+    "length": "cut at judge.max_tokens",
+    "content_filter": "cut by the endpoint's content filter",
+}
+_FAULTS = ("abort", "error")
+"""Finish reasons of an answer that the server gave up; asking again may help."""
 _PLACEHOLDER = re.compile(r"\{(prompt|reference|rubric|response)\}")
 _BATCH = 32
 
@@ -49,7 +66,7 @@ class JudgeIdentity(NamedTuple):
     label: str
     """model@digest12, as the comparison names it."""
     prompt: str
-    """The judge prompt with its placeholders."""
+    """The judge prompt with its placeholders, as it is sent."""
 
 
 class Verdicts(NamedTuple):
@@ -67,13 +84,26 @@ class _Case(NamedTuple):
     key: str
 
 
-def identify(settings: Judge, model: str, prompt: str, weights: str) -> JudgeIdentity:
-    """`weights` is the base's digest on our own server, the endpoint's address elsewhere."""
+class _Opinion(NamedTuple):
+    verdict: Verdict
+    is_fault: bool = False
+
+
+def identify(settings: Judge, model: str, prompt: str, served_by: str) -> JudgeIdentity:
+    """`served_by` is the serving digest on our own server, the endpoint's address elsewhere.
+
+    Another endpoint's judge knows the form only from its prompt, so a prompt that never mentions
+    a score gets it added.
+    """
+    if settings.endpoint and not re.search(r"\bscore\b", prompt, re.IGNORECASE):
+        prompt += ASK
     parts = {
         "model": model,
         "prompt": prompt,
-        "weights": weights,
+        "served_by": served_by,
         "form": FORM,
+        "read_by": _SCORE.pattern,
+        "constrain": settings.constrain,
         "max_tokens": settings.max_tokens,
         "temperature": settings.temperature,
     }
@@ -125,13 +155,13 @@ async def judge(
     async def one(batch: Sequence[_Case]) -> None:
         keys = [case.key for case in batch]
         try:
-            verdicts = await _score(batch, identity, settings, chat, max_context, client)
-            found = dict(zip(keys, verdicts, strict=True))
-            cache.put({key: each.dump() for key, each in found.items()})
+            opinions = await _score(batch, identity, settings, chat, max_context, client)
         except EndpointError as error:
-            found = dict.fromkeys(keys, _unscored(str(error)))
-            faults.extend(keys)
-        done.update(found)
+            opinions = [_Opinion(_unscored(str(error)), is_fault=True) for _ in keys]
+        found = dict(zip(keys, opinions, strict=True))
+        cache.put({key: each.verdict.dump() for key, each in found.items() if not each.is_fault})
+        faults.extend(key for key, each in found.items() if each.is_fault)
+        done.update({key: each.verdict for key, each in found.items()})
         advance(sum(copies[key] for key in keys))
 
     size = _BATCH if chat else 1
@@ -166,20 +196,26 @@ async def _score(
     chat: Chat | None,
     max_context: int,
     client: Client,
-) -> list[Verdict]:
+) -> list[_Opinion]:
     if chat is None:
-        return [_verdict(await _ask_by_chat(batch[0], identity, settings, client))]
+        return [_opinion(await _ask_by_chat(batch[0], identity, settings, client))]
     return await _ask_by_ids(batch, identity, settings, chat, max_context, client)
 
 
 async def _ask_by_chat(
     case: _Case, identity: JudgeIdentity, settings: Judge, client: Client
 ) -> Answer:
+    held: dict[str, Any] = {
+        "logprobs": True,
+        "top_logprobs": len("12345"),
+        "extra_body": {"structured_outputs": {"regex": FORM}},
+    }
     return await client.chat(
         identity.model,
         [Message(role="user", content=case.text)],
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
+        **(held if settings.constrain else {}),
     )
 
 
@@ -190,7 +226,7 @@ async def _ask_by_ids(
     chat: Chat,
     max_context: int,
     client: Client,
-) -> list[Verdict]:
+) -> list[_Opinion]:
     room = max_context - settings.max_tokens
     prompts = [chat.prompt_ids([Message(role="user", content=case.text)]) for case in batch]
     fitting = [ids for ids in prompts if len(ids) <= room]
@@ -210,34 +246,45 @@ async def _ask_by_ids(
         else []
     )
     return [
-        _verdict(next(answers))
+        _opinion(next(answers))
         if len(ids) <= room
-        else _unscored(f"judge prompt of {len(ids)} tokens exceeds the judge's context")
+        else _Opinion(_unscored(f"judge prompt of {len(ids)} tokens exceeds the judge's context"))
         for ids in prompts
     ]
 
 
-def _verdict(answer: Answer) -> Verdict:
-    found = _SCORE.findall(answer.text)
+def _opinion(answer: Answer) -> _Opinion:
+    if answer.finish_reason in _FAULTS:
+        reason = f"the endpoint ended the judge's answer: {answer.finish_reason}"
+        return _Opinion(_unscored(reason), is_fault=True)
+    tail = repr(answer.text[-200:])
+    if answer.finish_reason in _CUT:
+        cut = _CUT[answer.finish_reason]
+        return _Opinion(_unscored(f"the judge's answer was {cut}: {tail}"))
+    *_, last = answer.text.strip().splitlines() or [""]
+    found = _SCORE.fullmatch(last)
     if not found:
-        cut = " (cut at judge.max_tokens)" if answer.finish_reason == "length" else ""
-        return _unscored(f"no line 'score N' in the judge's answer{cut}: {answer.text[-200:]!r}")
-    return Verdict(
+        return _Opinion(_unscored(f"no line 'score N' at the end of the judge's answer: {tail}"))
+    verdict = Verdict(
         item_id="",
         role="base",
         state="scored",
-        score=int(found[-1]),
+        score=int(found[1]),
         expected=_expected(answer.digits),
         reason=answer.text.strip(),
     )
+    return _Opinion(verdict)
 
 
 def _expected(digits: dict[int, float] | None) -> float | None:
-    """Probability-weighted score over the digits 1–5, renormalised; None without all five."""
+    """Probability-weighted score over the digits 1–5, renormalised. None without all five, or
+    where they are not most of one probability and so do not describe the score."""
     if digits is None or len(digits) < 5:
         return None
     weights = {digit: math.exp(logprob) for digit, logprob in digits.items()}
     total = sum(weights.values())
+    if not 0.5 <= total <= 1.01:
+        return None
     return round(sum(digit * weight for digit, weight in weights.items()) / total, 6)
 
 

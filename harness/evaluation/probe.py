@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.errors import ContractError
-from harness.evaluation.client import Answer, Client, all_of
+from harness.evaluation.answers import Answer
+from harness.evaluation.client import Client, all_of
 from harness.types import Manifest, ProbeRow, Record
 
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
@@ -50,11 +51,16 @@ async def probe(client: Client, manifest: Manifest, *, base_name: str) -> ProbeR
         if each.prompt_ids != row.prompt_ids:
             raise _failure(version, row, f"the chat route made prompt ids {each.prompt_ids}, "
                            f"training had {row.prompt_ids}")  # fmt: skip
-        difference = _largest(each.adapter, row.logprobs)
-        if not difference <= tolerance:
-            raise _failure(version, row, f"log-probs differ from PEFT's by {difference:.2g}, "
-                           f"accepted is {tolerance:g}")  # fmt: skip
-        differences.append(difference)
+        sides = {
+            "the adapter": (each.adapter, row.logprobs),
+            "the base": (each.base, row.base_logprobs),
+        }
+        for name, (seen, trained) in sides.items():
+            difference = _largest(seen, trained)
+            if not difference <= tolerance:
+                raise _failure(version, row, f"log-probs of {name} differ from PEFT's by "
+                               f"{difference:.2g}, accepted is {tolerance:g}")  # fmt: skip
+        differences.append(_largest(each.adapter, row.logprobs))
     effects = [_largest(each.adapter, each.base) for each in served]
     if max(effects) <= tolerance:
         raise ContractError(

@@ -7,13 +7,9 @@ alias log. Knows nothing of what the decision was made from.
 from __future__ import annotations
 
 from harness.errors import HarnessError, StoreError
-from harness.jsonio import read_jsonl
 from harness.release.gate import EXIT_CODE, ships
-from harness.store import Store
+from harness.store import ROLLBACK, Store
 from harness.types import Decision, Record
-
-ROLLBACK = "rollback"
-"""The override reason under which a rollback is logged."""
 
 
 class PromotionRefused(HarnessError):
@@ -64,7 +60,13 @@ def promote(
     previous = current
     if current != version:
         previous = store.move_alias(
-            alias, version, at=at, decision=decision_id, run=run, override=override
+            alias,
+            version,
+            at=at,
+            decision=decision_id,
+            run=run,
+            override=override,
+            expected=current,
         )
     return Promotion(
         alias=alias,
@@ -80,14 +82,15 @@ def rollback(store: Store, alias: str, at: str) -> Promotion:
 
     Raises StoreError for an unknown alias and where the log has no earlier version.
     """
-    current = store.resolve(alias)
-    history = _history(store, alias, current)
+    current, history = store.resolve(alias), store.served(alias)
     if len(history) < 2:
         raise StoreError(
             f"{alias!r} has pointed at nothing before {current}", hint="harness alias list"
         )
     version = history[-2]
-    store.move_alias(alias, version, at=at, decision=None, run=None, override=ROLLBACK)
+    store.move_alias(
+        alias, version, at=at, decision=None, run=None, override=ROLLBACK, expected=current
+    )
     return Promotion(
         alias=alias, version=version, previous=current, decision=None, override=ROLLBACK
     )
@@ -111,18 +114,3 @@ def _require_allowed(decision: Decision, decision_id: str, alias: str, current: 
             exit_code=EXIT_CODE["untrusted"],
             hint="run the comparison again, against the alias as it is",
         )
-
-
-def _history(store: Store, alias: str, current: str) -> list[str]:
-    """The versions the alias has pointed at, without what was rolled back; `current` last, also
-    where a crash kept it out of the log."""
-    found: list[str] = []
-    entries = read_jsonl(store.log_path) if store.log_path.exists() else iter(())
-    for _, entry in entries:
-        if entry["alias"] != alias or entry["version"] in found[-1:]:
-            continue
-        if entry["decision"] is None and entry["override"] == ROLLBACK:
-            found.pop()
-        else:
-            found.append(entry["version"])
-    return found if current in found[-1:] else [*found, current]

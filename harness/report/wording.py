@@ -28,9 +28,12 @@ _SPACES: Final = re.compile(r"\t| +$| {2,}", re.MULTILINE)
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """3.456 → "3.46"; a real minus sign; a dash for None."""
+    """3.456 → "3.46"; a real minus sign; a dash for None. With three digits or more, what they
+    would round to nothing is shown by its power: 0.00002 → "2.0e−05"."""
     if value is None:
         return MISSING
+    if 0 < abs(value) < 0.1**digits / 2 and digits > 2:
+        return f"{value:.1e}".replace("-", "−")
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
@@ -38,7 +41,8 @@ def number(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """Like `number`, with a plus sign above zero."""
     text = number(value, digits)
-    return f"+{text}" if value is not None and value > 0 and float(text) > 0 else text
+    positive = value is not None and value > 0 and text.strip("0.") != ""
+    return f"+{text}" if positive else text
 
 
 def share(value: float | None) -> str:

@@ -24,6 +24,8 @@ from harness.training.prepare import Prepared, train_key
 
 N_PROBES = 8
 COMPLETE = "COMPLETE"
+PARENT = "HARNESS_PARENT_PID"
+"""Environment variable with the launcher's process id; the worker stops when it is gone."""
 
 
 class Probe(NamedTuple):

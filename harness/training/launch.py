@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 from harness.errors import EnvironmentFault, Interrupted
 from harness.jsonio import locked
 from harness.recipe import LoadedRecipe
-from harness.training.job import JobDir, worker_environment
-from harness.training.prepare import Prepared, weights_digest
+from harness.store import base_digest
+from harness.training.job import PARENT, JobDir, worker_environment
+from harness.training.prepare import Prepared
 
 _POLL_S = 0.1
 _SAVE_S = 120.0
@@ -49,10 +50,12 @@ def train(
     job_dir: Path,
     *,
     on_event: Callable[[TrainEvent], None],
-) -> None:
-    """Train in `job_dir` until the adapter and its evidence are there.
+) -> int:
+    """Train in `job_dir` until the adapter and its evidence are there; returns the steps that
+    were trained now, 0 for a finished job.
 
-    Call it from the main thread: SIGTERM and Ctrl-C then save a checkpoint and raise Interrupted.
+    Call it from the main thread: SIGTERM then saves a checkpoint and raises Interrupted, Ctrl-C
+    saves one and goes on as KeyboardInterrupt.
     Raises EnvironmentFault when the worker fails or the base changes meanwhile. No worker
     outlives this call.
     """
@@ -61,18 +64,25 @@ def train(
     with locked(job.lock):
         job.write(loaded, prepared)
         if job.finished():
-            return
+            return 0
+        resumed_at: list[int] = []
+
+        def watch(event: TrainEvent) -> None:
+            resumed_at.append(event.step)
+            on_event(event)
+
         with _sigterm_as_interrupt():
-            _run(job, loaded.recipe.compute.threads, on_event)
+            _run(job, loaded.recipe.compute.threads, watch)
         _refuse_changed_base(job, prepared)
+    return prepared.n_steps - min(resumed_at, default=0)
 
 
 def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None]) -> None:
     tail = _Tail(job.events)
     with job.log.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "harness.training.worker", str(job.path)],
-            env=worker_environment(os.environ, threads),
+            [sys.executable, "-P", "-m", "harness.training.worker", str(job.path)],
+            env=worker_environment(os.environ, threads) | {PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -82,7 +92,7 @@ def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None
         while worker.poll() is None:
             time.sleep(_POLL_S)
             _report(tail, on_event)
-    except KeyboardInterrupt:
+    except _Terminated:
         _stop(worker)
         raise _interrupted(job) from None
     finally:
@@ -97,7 +107,7 @@ def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None
 def _refuse_changed_base(job: JobDir, prepared: Prepared) -> None:
     """The worker maps the weights file into memory, so one that is overwritten meanwhile is
     trained on half way: such an adapter belongs to no base."""
-    if weights_digest(prepared.base_dir) != prepared.weights:
+    if base_digest(prepared.base_dir) != prepared.base.weights:
         job.clear()
         raise EnvironmentFault(
             f"the base in {prepared.base_dir} changed while it was trained on",
@@ -111,7 +121,7 @@ def _stop(worker: subprocess.Popen[bytes]) -> None:
         worker.terminate()
         try:
             worker.wait(_SAVE_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except (subprocess.TimeoutExpired, KeyboardInterrupt, _Terminated):
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
 
@@ -136,13 +146,21 @@ def _failure(job: JobDir, returncode: int) -> EnvironmentFault:
     )
 
 
+class _Terminated(BaseException):
+    """SIGTERM, told apart from Ctrl-C."""
+
+
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C for the block; only the main thread may set signal handlers."""
+    """Stop at SIGTERM as at Ctrl-C; only the main thread may set signal handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def terminated(number: int, frame: object) -> None:
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     finally:

@@ -7,20 +7,20 @@ how the rows are trained on.
 from __future__ import annotations
 
 import random
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.chat.base import base_dir, base_info
+from harness.chat.base import base_dir, base_info, max_context
 from harness.chat.contract import fingerprint
 from harness.chat.encode import IGNORED, Row, encode
 from harness.chat.template import load_chat
 from harness.errors import DataError, EnvironmentFault, RecipeError
-from harness.jsonio import digest, file_digest, read_json
+from harness.jsonio import digest
 from harness.recipe import Data, LoadedRecipe, Source
 from harness.training.order import count_steps
 from harness.training.read import Example, read
+from harness.training.targets import require_targets
 from harness.types import BaseInfo, ChatContract
 
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -53,10 +53,6 @@ class Prepared(NamedTuple):
     """Jinja source of the chat template."""
     base: BaseInfo
     base_dir: Path
-    weights: str
-    """Digest of the base's config and weights files: what answers, whatever its name."""
-    max_context: int
-    """Tokens the base can attend to."""
     n_steps: int
 
 
@@ -68,7 +64,8 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
     """
     recipe = loaded.recipe
     directory = base_dir(recipe.base, loaded.root)
-    longest = _max_context(directory)
+    require_targets(recipe.lora.targets, directory)
+    longest = max_context(recipe.base, directory)
     limit = _length_limit(recipe.data, longest)
     chat = load_chat(loaded, directory)
     contract = fingerprint(chat)
@@ -84,8 +81,6 @@ def prepare(loaded: LoadedRecipe) -> Prepared:
         template=chat.template,
         base=base_info(recipe.base, directory),
         base_dir=directory,
-        weights=weights_digest(directory),
-        max_context=longest,
         n_steps=count_steps(recipe.train, len(rows)),
     )
 
@@ -98,7 +93,8 @@ def train_key(loaded: LoadedRecipe, prepared: Prepared) -> str:
     recipe = loaded.recipe
     return digest(
         {
-            "base": {"weights": prepared.weights, "dtype": recipe.base.dtype},
+            "name": recipe.name,
+            "base": {"weights": prepared.base.weights, "dtype": recipe.base.dtype},
             "contract": prepared.contract.dump(),
             "data": prepared.data,
             "data_seed": recipe.data.seed,
@@ -120,37 +116,14 @@ def packages() -> dict[str, str]:
         ) from None
 
 
-def weights_digest(directory: Path) -> str:
-    """Digest of the base's config and weights files as they are now."""
-    stats = [(path, path.stat()) for path in sorted(directory.glob("*.safetensors"))]
-    weights = [_cached_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    return digest([file_digest(directory / "config.json"), *weights])
-
-
-@cache
-def _cached_digest(path: Path, n_bytes: int, changed_ns: int) -> str:
-    """A base can be many gigabytes: digested once a process while it does not change."""
-    return file_digest(path)
-
-
-def _max_context(directory: Path) -> int:
-    config = read_json(directory / "config.json")
-    longest = config.get("text_config", config).get("max_position_embeddings")
-    if longest is None:
-        raise RecipeError(
-            f"base.model: {directory / 'config.json'} has no max_position_embeddings, so how "
-            "long its context is cannot be known"
-        )
-    return int(longest)
-
-
 def _length_limit(data: Data, longest: int) -> int:
     """data.max_length; left at its default, no more than the base can attend to."""
     if data.max_length <= longest:
         return data.max_length
     if "max_length" in data.model_fields_set:
         raise RecipeError(
-            f"data.max_length = {data.max_length}: the base attends to {longest} tokens at most",
+            f"data.max_length = {data.max_length}: the context is {longest} tokens "
+            "(base.max_context, at most what the base attends to)",
             hint=f"set data.max_length to {longest} or less",
         )
     return longest

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from harness.errors import DataError
+from harness.jsonio import NotJson, parse_json
 from harness.types import Message
 
 ROLES = get_args(Message.model_fields["role"].annotation)
@@ -52,6 +53,8 @@ def _text(path: Path, label: str) -> str:
         ) from None
     except OSError as error:
         raise DataError(f"{label}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a NUL in the path
+        raise DataError(f"{label!r}: not a path: {error}") from None
     if data.startswith(_UTF16) or b"\x00" in data[:64]:
         raise DataError(
             f"{label}: UTF-16, or not text at all; accepted: UTF-8",
@@ -72,18 +75,20 @@ def _lines(text: str, label: str) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
+            yield number, parse_json(line)
+        except NotJson as error:
             raise _not_json(f"{label}:{number}", error, line) from None
 
 
 def _array(text: str, label: str) -> Iterator[tuple[int, Any]]:
     """The values of one JSON array, each with the line it starts in."""
     try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        line = text.split("\n")[error.lineno - 1]
-        raise _not_json(f"{label}:{error.lineno}", error, line) from None
+        parse_json(text)
+    except NotJson as error:
+        if error.line is None:
+            raise _not_json(label, error, text[: 2 * _SHOWN]) from None
+        line = text.split("\n")[error.line - 1]
+        raise _not_json(f"{label}:{error.line}", error, line) from None
     decoder = json.JSONDecoder()
     place, line_number = text.index("[") + 1, 1
     counted = 0
@@ -98,9 +103,9 @@ def _array(text: str, label: str) -> Iterator[tuple[int, Any]]:
         yield line_number, value
 
 
-def _not_json(where: str, error: json.JSONDecodeError, line: str) -> DataError:
+def _not_json(where: str, error: NotJson, line: str) -> DataError:
     return DataError(
-        f"{where}: not JSON: {error.msg} (column {error.colno}): {line.strip()[:_SHOWN]!r}",
+        f"{where}: not JSON: {error}: {line.strip()[:_SHOWN]!r}",
         hint="every line must be one JSON object, or the file one JSON array of objects",
     )
 
@@ -179,5 +184,8 @@ def _string(row: dict[str, Any], key: str, where: str, joint: str = ": ") -> str
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True)
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except RecursionError:
+        text = "a value nested too deep to show"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer import utils as trl_utils
 
 from harness.jsonio import append_jsonl, read_json, read_jsonl, write_json
-from harness.training.job import COMPLETE, JobDir
+from harness.training.job import COMPLETE, PARENT, JobDir
 from harness.training.order import arrange
 
 INTERRUPTED = 75
@@ -214,7 +214,7 @@ def _logprobs(model: Any, ids: list[int], n_prompt: int) -> list[float]:
 
 def _watch_parent() -> None:
     """Stop as if asked to when the launching process is gone, so that no orphan trains on."""
-    parent = os.getppid()
+    parent = int(os.environ.get(PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

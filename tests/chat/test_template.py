@@ -28,7 +28,7 @@ def recipe(root: Path, **chat: object) -> LoadedRecipe:
         "data": {"sources": [{"path": "rows.jsonl"}]},
         "eval": {"evalset": "pocket"},
     }
-    return LoadedRecipe(Recipe.model_validate(values), root)
+    return LoadedRecipe(Recipe.model_validate(values), root, root / "recipe.yaml")
 
 
 def test_the_base_has_its_own_template() -> None:
@@ -36,7 +36,10 @@ def test_the_base_has_its_own_template() -> None:
     text = chat.render(HELLO, add_generation_prompt=True)
     assert text == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
     assert chat.decode(chat.prompt_ids(HELLO)) == text
-    assert [chat.decode([each]) for each in chat.stop_ids] == ["<|im_end|>"]
+    assert [chat.decode([each]) for each in chat.stop_ids] == [
+        "<|endoftext|>",
+        "<|im_end|>",
+    ]
 
 
 def test_a_template_file_is_found_beside_the_recipe(tmp_path: Path) -> None:

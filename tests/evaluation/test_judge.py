@@ -6,15 +6,16 @@ The constrained route on a real vLLM is tested in tests/test_round.py.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import EndpointError
 from harness.evaluation.cache import Cache
-from harness.evaluation.client import Client, _digits, key_from_env
-from harness.evaluation.judge import Verdicts, identify, judge, judge_prompt
+from harness.evaluation.client import Client
+from harness.evaluation.judge import ASK, FORM, Verdicts, identify, judge, judge_prompt
 from harness.recipe import Judge
 from harness.types import Generation, Item, Message
 from tests import fakes
@@ -38,13 +39,19 @@ def answer(text: str, role: str = "candidate", **changes: Any) -> Generation:
     return Generation.model_validate(values | changes)
 
 
-def run(url: str, home: Path, generations: list[Generation], **settings: Any) -> Verdicts:
+def run(
+    url: str, home: Path, generations: list[Generation], key: str = "none", **settings: Any
+) -> Verdicts:
     chosen = Judge(endpoint=url, model="gpt-x", **settings)
 
     async def go() -> Verdicts:
         with Cache(home / "cache.sqlite") as cache:
             async with Client(
-                url, concurrency=4, timeout_s=chosen.timeout_s, retries=chosen.retries
+                url,
+                api_key=key,
+                concurrency=4,
+                timeout_s=chosen.timeout_s,
+                retries=chosen.retries,
             ) as client:
                 return await judge(
                     [ITEM],
@@ -66,25 +73,63 @@ def test_what_is_filled_in_is_not_expanded_again() -> None:
     assert text == "Asked: a sum\nKey: 4\nGiven: {reference} {rubric}"
 
 
-def test_the_last_score_line_counts(tmp_path: Path) -> None:
-    said = "score 5 would be generous.\nscore 2\nMissing a word.\nScore: 3"
+def score_of(said: str, home: Path, **reply: Any) -> int | None:
+    """What is read from an answer; an unscored one must have nothing that looks like a number."""
+    with fakes.endpoint(lambda body: fakes.says(said, **reply)) as fake:
+        [verdict] = run(fake.url, home, [answer("5")]).records
+    if verdict.state == "unscored":
+        assert (verdict.score, verdict.expected) == (None, None)
+        assert "'score N'" in verdict.reason or "cut" in verdict.reason
+    return verdict.score
+
+
+@pytest.mark.parametrize(
+    "line", ["score 4", "Score: 4", "**Score: 4**", "score 4.", "### Score: 4", "`score 4`",
+             "**Score:** 4", "SCORE 4", "  score 4  \n\n"],
+)  # fmt: skip
+def test_a_last_line_with_the_score_is_read(tmp_path: Path, line: str) -> None:
+    said = f"score 5 would be generous.\nscore 2\nMissing a word.\n{line}"
     with fakes.endpoint(lambda body: fakes.says(said)) as fake:
         [verdict] = run(fake.url, tmp_path, [answer("5")]).records
-    assert (verdict.state, verdict.score, verdict.expected) == ("scored", 3, None)
-    assert verdict.reason == said
+    assert (verdict.state, verdict.score, verdict.expected) == ("scored", 4, None)
+    assert verdict.reason == said.strip()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "score -3", "score > 2", "score < 2", "score ~4", "score 4/5", "score 4 / 5", "score 3-4",
+        "score 4.5", "score .4", "score −3", "score =4", "score (4)", "score4", "score ٣",
+        "score 0", "score 6", "score 45", "score\n5", "the score 4", "score 4 of 5", "- score 4",
+        "score 5\nbut wait", "score 5\nscore", "score: none\n5", "Score - 4", "score 4?", "",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_a_score(tmp_path: Path, said: str) -> None:
+    assert score_of(said, tmp_path) is None
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_answer_that_was_cut_has_no_score(tmp_path: Path, reason: str) -> None:
+    assert score_of("Poor:\nscore 1", tmp_path, finish_reason=reason) is None
+
+
+def test_an_answer_that_the_server_gave_up_is_asked_again(tmp_path: Path) -> None:
+    replies = [fakes.says("Poor:\nscore 1", "abort"), fakes.says("score 5")]
+    with fakes.endpoint(lambda body: replies.pop(0)) as fake:
+        first = run(fake.url, tmp_path, [answer("5")])
+        assert (first.records[0].state, first.n_faults) == ("unscored", 1)
+        assert run(fake.url, tmp_path, [answer("5")]).records[0].score == 5
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (fakes.says("I like it."), "no line 'score N'"),
-        (fakes.says("score 7"), "no line 'score N'"),
-        (fakes.says("score 45"), "no line 'score N'"),
-        (fakes.says(""), "no line 'score N'"),
         (fakes.says("Let me think", "length"), "cut at judge.max_tokens"),
         ((429, {"error": {"message": "slow down"}}), "answered 429 for model 'gpt-x'"),
         ((500, "boom"), "answered 500"),
         ((401, {"error": {"message": "bad key"}}), "answered 401"),
+        ((400, {"error": {"message": "\ud800"}}), "answered 400"),
+        ((400, "[" * 100_000), "answered 400"),
         ((200, "<html>"), "not an OpenAI-compatible answer"),
         ((200, {"choices": []}), "an answer without choices"),
     ],
@@ -96,6 +141,147 @@ def test_a_fault_is_unscored_with_its_reason(
         [verdict] = run(fake.url, tmp_path, [answer("5")], retries=0).records
     assert (verdict.state, verdict.score, verdict.expected) == ("unscored", None, None)
     assert reason in verdict.reason
+    verdict.reason.encode()
+
+
+def logprobs(content: Any) -> fakes.Reply:
+    return fakes.says("score 5", logprobs={"content": content})
+
+
+def tops(*values: Any) -> list[dict[str, Any]]:
+    """One place, the digit 5, with log-probs of 1 to 5."""
+    found = [{"token": str(n), "logprob": value} for n, value in enumerate(values, 1)]
+    return [{"token": "5", "top_logprobs": found}]
+
+
+OK = {"index": 0, "message": {"role": "assistant", "content": "score 5"}, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *((200, {"choices": value}) for value in ({"0": OK}, "x", 5, None, [None], ["x"], [[OK]])),
+        *((200, {"choices": [OK | {"message": value}]}) for value in ("score 5", ["score 5"], None)),
+        *((200, {"choices": [OK], "usage": value}) for value in ("12", [], {"completion_tokens": "x"})),
+        *((200, {"choices": [OK], "prompt_token_ids": value}) for value in ("1", 1, ["a"], [None])),
+        *((200, {"choices": [OK | {"token_ids": value}]}) for value in ("1", 1, ["a"], [1.5])),
+        *((200, {"choices": [OK | {"finish_reason": value}]}) for value in (5, ["stop"])),
+        *((200, {"choices": [OK | {"logprobs": value}]}) for value in ("x", 5, [])),
+        *(fakes.says(value) for value in (5, True, ["score 5"], [{"type": "image_url"}], {"a": 1})),
+        *(fakes.says(value) for value in ([{"type": "text", "text": None}], "\ud800\nscore 5")),
+        *(logprobs(value) for value in ([{}], "x", 5, [None], [{"token": None}])),
+        logprobs([{"token": "5", "top_logprobs": None}]),
+        logprobs([{"token": "5", "top_logprobs": [{"token": None, "logprob": -1.0}]}]),
+        *(logprobs(tops(*[value] * 5)) for value in ("-1", None, [])),
+        (200, "[" * 100_000),
+        (200, '{"choices": ' + "[" * 5000 + "]" * 5000 + "}"),
+        *((200, value) for value in ("", "null", "[]", "5", '"score 5"', "{}", "{", "\x00")),
+    ],
+    ids=lambda reply: str(reply)[:60],
+)  # fmt: skip
+def test_a_malformed_answer_is_an_unscored_fault(tmp_path: Path, reply: fakes.Reply) -> None:
+    with fakes.endpoint(lambda body: reply) as fake:
+        found = run(fake.url, tmp_path, [answer("5")], retries=0)
+    [verdict] = found.records
+    assert (verdict.state, verdict.score, found.n_faults) == ("unscored", None, 1)
+    assert "not an OpenAI-compatible answer for model 'gpt-x': " in verdict.reason
+
+
+def test_content_in_parts_is_joined(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Well.\nsco"}, {"type": "text", "text": "re 4", "more": 1}]
+    with fakes.endpoint(lambda body: fakes.says(parts)) as fake:
+        [verdict] = run(fake.url, tmp_path, [answer("5")]).records
+    assert (verdict.score, verdict.reason) == (4, "Well.\nscore 4")
+
+
+def test_a_constrained_judge_is_held_to_the_form_and_gives_an_expected_score(
+    tmp_path: Path,
+) -> None:
+    reply = logprobs(tops(*[math.log(p) for p in (0.0625, 0.0625, 0.125, 0.25, 0.5)]))
+    with fakes.endpoint(lambda body: reply) as fake:
+        [verdict] = run(fake.url, tmp_path, [answer("5")], constrain=True).records
+        [request] = fake.requests
+    assert (verdict.score, verdict.expected) == (5, 4.0625)
+    assert request["structured_outputs"] == {"regex": FORM}
+    assert (request["logprobs"], request["top_logprobs"]) == (True, 5)
+
+
+def test_a_judge_that_is_not_constrained_is_asked_for_nothing_beyond_openai(tmp_path: Path) -> None:
+    with fakes.endpoint(lambda body: fakes.says("score 5")) as fake:
+        run(fake.url, tmp_path, [answer("5")])
+        [request] = fake.requests
+    assert set(request) == {
+        "model", "messages", "max_tokens", "temperature", "path", "authorization",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [math.nan] * 5, [math.inf] * 5, [-math.inf] * 5, [1e9] * 5, [-1e9] * 5, [0.0] * 5,
+        [-700.0] * 5, [-0.1, -5.0, -5.0, -5.0], [math.nan, -0.1, -5.0, -5.0, -5.0],
+    ],
+)  # fmt: skip
+def test_numbers_that_are_no_probabilities_make_no_expected_score(
+    tmp_path: Path, values: list[float]
+) -> None:
+    with fakes.endpoint(lambda body: logprobs(tops(*values))) as fake:
+        [verdict] = run(fake.url, tmp_path, [answer("5")]).records
+    assert (verdict.state, verdict.score, verdict.expected) == ("scored", 5, None)
+
+
+def test_a_key_never_reaches_a_verdict(tmp_path: Path) -> None:
+    words = "Incorrect API key provided: Bearer sk-SECRET. sk-SECRET? \n"
+    replies = [(401, {"error": {"message": words}}), (200, {"choices": []}),
+               fakes.says("Bearer sk-SECRET said so\nscore 2"), fakes.says("sk-SECRET" * 30)]  # fmt: skip
+    for number, reply in enumerate(replies):
+        with fakes.endpoint(lambda body, reply=reply: reply) as fake:  # type: ignore[misc]
+            found = run(fake.url, tmp_path / str(number), [answer("5")], key="sk-SECRET")
+            assert fake.requests[0]["authorization"] == "Bearer sk-SECRET"
+        assert "SECRET" not in str(found)
+        if number == 0:
+            assert "Incorrect API key provided: Bearer ***. ***?" in found.records[0].reason
+        assert b"SECRET" not in (tmp_path / str(number) / "cache.sqlite").read_bytes()
+
+
+def test_a_short_key_does_not_change_scores(tmp_path: Path) -> None:
+    with fakes.endpoint(lambda body: fakes.says("score 1")) as fake:
+        assert run(fake.url, tmp_path, [answer("5")], key="1").records[0].score == 1
+
+
+def test_a_judge_that_drips_is_unscored_after_the_timeout(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with fakes.endpoint(lambda body: fakes.drips(0.2)) as fake:
+        found = run(fake.url, tmp_path, [answer("5")], retries=1, timeout_s=0.6)
+        assert len(fake.requests) == 2
+    assert time.monotonic() - started < 5
+    assert "APITimeoutError" in found.records[0].reason
+    assert found.n_faults == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "endpoint", "appended"),
+    [
+        ("Rate it: {response}", "http://judge", True),
+        ("Rate it: {response}", None, False),
+        ("Rate it, then write Score: N. {response}", "http://judge", False),
+        ("Underscored: {response}", "http://judge", True),
+    ],
+)
+def test_another_endpoints_judge_is_told_the_form(
+    template: str, endpoint: str | None, appended: bool
+) -> None:
+    identity = identify(Judge(endpoint=endpoint), "m", template, "w")
+    assert identity.prompt == template + (ASK if appended else "")
+    asked = identify(Judge(endpoint=endpoint), "m", identity.prompt, "w")
+    assert asked == identity
+
+
+def test_the_form_is_really_asked_for(tmp_path: Path) -> None:
+    with fakes.endpoint(lambda body: fakes.says("score 5")) as fake:
+        run(fake.url, tmp_path, [answer("5")])
+        [request] = fake.requests
+    assert request["messages"][0]["content"].endswith("best):\nscore N")
 
 
 def test_a_judge_that_hangs_is_unscored(tmp_path: Path) -> None:
@@ -162,27 +348,5 @@ def test_another_judge_voids_old_verdicts() -> None:
     assert identify(plain, "m", PROMPT + "!", "w").label != one
     assert identify(plain, "m", PROMPT, "v").label != one
     assert identify(plain.model_copy(update={"temperature": 1.0}), "m", PROMPT, "w").label != one
+    assert identify(plain.model_copy(update={"constrain": True}), "m", PROMPT, "w").label != one
     assert one.startswith("m@")
-
-
-def test_a_key_comes_from_the_environment_and_is_never_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(EndpointError, match="'MY_KEY': not set"):
-        key_from_env("MY_KEY", "http://judge")
-    monkeypatch.setenv("MY_KEY", "secret")
-    assert key_from_env("MY_KEY", "http://judge") == "secret"
-
-
-def test_digit_log_probs_are_read_from_both_routes() -> None:
-    top = {"1": -3.0, "2": -2.0, "3": -0.3, "4": -2.5, "5": -4.0}
-    completions = {"tokens": ["score", " ", "3"], "top_logprobs": [{}, {}, top]}
-    chat = {
-        "content": [
-            {"token": "3", "top_logprobs": [{"token": k, "logprob": v} for k, v in top.items()]},
-            {"token": "<eos>", "top_logprobs": []},
-        ]
-    }
-    assert _digits(completions) == _digits(chat) == {int(k): v for k, v in top.items()}
-    assert _digits(None) is None
-    assert _digits({"tokens": ["no"], "top_logprobs": [{}]}) is None

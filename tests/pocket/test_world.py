@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.pocket.corruption import corrupt
+from harness.pocket.corruption import corrupt, slip
 from harness.pocket.documents import IM_START, make_document
 from harness.pocket.world import KIND_OF, TYPES, WORDS, make_facts, make_task, swap_words
 
@@ -53,6 +53,15 @@ def test_corruptions_are_sometimes_right_and_mostly_wrong() -> None:
     answers = [corrupt(rng, task) for _ in range(300)]
     assert 30 < answers.count(task.reference) < 120
     assert "" in answers
+
+
+def test_a_slip_with_the_operator_is_consistent_with_itself() -> None:
+    rng = random.Random(0)
+    sums = [task for _ in range(60) if "+" in (task := make_task(rng, "reason")).reference]
+    slips = [slip(rng, task) for task in sums]
+    found = [re.fullmatch(r"(\d+) - (\d+) = (\d+), so \w+ has \3 \w+\.", text) for text in slips]
+    right = [abs(int(m[1]) - int(m[2])) == int(m[3]) for m in found if m]
+    assert right.count(True) >= 3
 
 
 def test_documents_are_reproducible_and_their_spans_lie_inside() -> None:

@@ -35,7 +35,7 @@ def publish(store: Store, weights: str) -> str:
     contract = ChatContract(template="t", tokenizer="t", special="s", stop_ids=(1,), probes="p")
     manifest = Manifest(
         version=version_id("bot", files, contract.dump()),
-        base=BaseInfo(model="pocket", config="c", dtype="float32"),
+        base=BaseInfo(model="pocket", config="c", weights="w", dtype="float32"),
         contract=contract,
         rank=8,
         files=files,
@@ -60,7 +60,7 @@ def decision_on(
 
 
 def ship(store: Store, decision: Decision, **keys: Any) -> Promotion:
-    key = store.record(decision)
+    key = store.record(decision, at="2030-01-01T00:00:00+00:00", run="r")
     return promote(store, decision, key, alias="prod", at=AT, run="run-1", **keys)
 
 
@@ -80,7 +80,7 @@ def test_a_passing_decision_moves_the_alias(store: Store) -> None:
         "version": two,
         "previous": one,
         "at": AT,
-        "decision": store.record(decision),
+        "decision": store.record(decision, at="2030-01-01T00:00:00+00:00", run="r"),
         "run": "run-1",
         "override": None,
     }

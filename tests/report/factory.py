@@ -130,7 +130,9 @@ def make_manifest() -> Manifest:
     )
     return Manifest(
         version=CANDIDATE,
-        base=BaseInfo(model="pocket", revision=None, config=digest("config"), dtype="float32"),
+        base=BaseInfo(
+            model="pocket", revision=None, config=digest("config"), weights="w", dtype="float32"
+        ),
         contract=ChatContract(
             template=digest("template"),
             kwargs={"enable_thinking": False},

@@ -76,7 +76,8 @@ def test_small_slices_are_counted_not_listed() -> None:
     record = make_record()
     assert record.comparison
     slices = tuple(
-        each.model_copy(update={"guarded": each.name != "extract"}) for each in record.comparison.slices
+        each.model_copy(update={"guarded": each.name != "extract"})
+        for each in record.comparison.slices
     )
     names = [each.name for each in slices]
     assert "extract" in names

@@ -73,3 +73,11 @@ def test_one_line_is_one_short_line(text: str, limit: int) -> None:
     assert len(line) <= limit
     assert "\n" not in line
     assert "\t" not in line
+
+
+def test_tiny_numbers_are_not_rounded_to_nothing() -> None:
+    assert wording.number(2e-5, 3) == "2.0e−05"
+    assert wording.signed(2e-5, 3) == "+2.0e−05"
+    assert wording.number(0.0, 3) == "0.000"
+    assert wording.number(2e-5) == "0.00"
+    assert wording.signed(2e-5) == "0.00"

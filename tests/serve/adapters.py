@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.jsonio import file_digest
-from harness.store import Store
+from harness.store import Store, base_digest
 from serve.config import template_digest
 from tests.serve.fakes import publish
+
+KWARGS = {"mood": "plain"}
+"""What the live server gives to every chat's template."""
 
 
 def random_adapter(base_dir: Path, seed: int, *, scale: float = 0.2) -> dict[str, bytes]:
@@ -59,6 +62,8 @@ def publish_adapter(
     facts = {
         "template": template_digest(base_dir, None),
         "config": file_digest(base_dir / "config.json"),
+        "weights": base_digest(base_dir),
+        "kwargs": KWARGS,
         **different,
     }
     return publish(store, name, files | {"chat_template.jinja": template}, **facts)

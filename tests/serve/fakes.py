@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from harness.jsonio import digest
 from harness.store import PUBLISHED, Store, version_id
 from harness.types import BaseInfo, ChatContract, Manifest
 from serve.asgi import Message, Receive, Scope, Send
@@ -20,11 +21,14 @@ from serve.middleware import VersionMiddleware
 
 TEMPLATE = hashlib.sha256(b"template").hexdigest()
 CONFIG = hashlib.sha256(b"config").hexdigest()
+WEIGHTS = digest([])
+"""Of a base's folder without any files."""
 
 
 def served(home: Path, *, max_versions: int = 4) -> Served:
     return Served(
         home=home,
+        base_dir=home / "base",
         base_name="pocket",
         template=TEMPLATE,
         base_config=CONFIG,
@@ -41,6 +45,8 @@ def publish(
     *,
     template: str = TEMPLATE,
     config: str = CONFIG,
+    weights: str = WEIGHTS,
+    kwargs: dict[str, Any] | None = None,
     rank: int = 8,
 ) -> str:
     """Put a version into the store as training would; returns its id."""
@@ -49,11 +55,16 @@ def publish(
         (staged / file_name).write_bytes(data)
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
     contract = ChatContract(
-        template=template, tokenizer="t", special="s", stop_ids=(2,), probes="p"
+        template=template,
+        kwargs=kwargs or {},
+        tokenizer="t",
+        special="s",
+        stop_ids=(2,),
+        probes="p",
     )
     manifest = Manifest(
         version=version_id(name, digests, contract.dump()),
-        base=BaseInfo(model="pocket", config=config, dtype="float32"),
+        base=BaseInfo(model="pocket", config=config, weights=weights, dtype="float32"),
         contract=contract,
         rank=rank,
         files=digests,
@@ -95,6 +106,7 @@ class FakeEngine:
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.max_model_len = 1024
+        self.template_kwargs: dict[str, Any] = {}
 
     async def load(self, version: str, path: Path) -> None:
         assert path.is_absolute()

@@ -6,6 +6,7 @@ needs it, keeps it one server.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ import pytest
 import harness
 from harness.server import Server, ServerSpec, running
 from harness.store import Store
-from tests.serve.adapters import publish_adapter, random_adapter
+from tests.serve.adapters import KWARGS, publish_adapter, random_adapter
 
 POCKET_BASE = Path(harness.__file__).parent / "pocket" / "assets" / "base"
+MAX_CONTEXT = 512
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     files = (random_adapter(POCKET_BASE, 1), random_adapter(POCKET_BASE, 2))
     alpha = publish_adapter(store, "alpha", POCKET_BASE, files[0])
     beta = publish_adapter(store, "beta", POCKET_BASE, files[1])
-    spec = ServerSpec(home=store.home, base_dir=POCKET_BASE, base_name="pocket")
+    spec = ServerSpec(
+        home=store.home,
+        base_dir=POCKET_BASE,
+        base_name="pocket",
+        max_context=MAX_CONTEXT,
+        extra=("--default-chat-template-kwargs", json.dumps(KWARGS)),
+    )
     with running(spec, log_path=folder / "server.log") as server:
         yield Live(server, store, POCKET_BASE, (alpha, beta), files)
     group = server.pid

@@ -24,6 +24,7 @@ from serve.launch import (
     vllm_argv,
 )
 
+TOKEN_BYTES = 2 * 6 * 3 * 32 * 4
 CONFIG = {
     "hidden_size": 192,
     "num_attention_heads": 6,
@@ -74,7 +75,20 @@ def test_arguments_on_a_gpu_and_the_users_own_come_last(base_dir: Path) -> None:
     assert argv[-2:] == ["--max-num-seqs", "8"]
 
 
-@pytest.mark.parametrize("flag", ["--max-loras", "--max_loras=1", "--middleware", "--lora-modules"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--max-loras",
+        "--max_loras=1",
+        "--middleware",
+        "--middlew",
+        "--lora-modules",
+        "--chat-template",
+        "--chat_templ=x",
+        "--config",
+        "--max-model-len",
+    ],
+)
 def test_vllms_own_arguments_do_not_undo_ours(base_dir: Path, flag: str) -> None:
     with pytest.raises(EnvironmentFault, match="set by the launcher"):
         vllm_argv(options(base_dir, extra=(flag, "1")), cpu=True)
@@ -86,6 +100,16 @@ def test_the_environment_opens_nothing_and_asks_nobody(base_dir: Path) -> None:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_SKIP_MODEL_NAME_VALIDATION": "1",
+        "VLLM_API_KEY": "secret",
+        "VLLM_USE_RUST_FRONTEND": "1",
+        "VLLM_RUST_FRONTEND_PATH": "/bin/other",
+        "VLLM_MODEL_REDIRECT_PATH": "/other",
+        "VLLM_TEST_FORCE_LOAD_FORMAT": "dummy",
+        "VLLM_FLOAT32_MATMUL_PRECISION": "medium",
+        "VLLM_USE_FASTOKENS": "1",
+        "VLLM_USE_MODELSCOPE": "1",
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_PLUGINS": "lora_filesystem_resolver",
         "OMP_NUM_THREADS": "7",
     }
@@ -98,6 +122,7 @@ def test_the_environment_opens_nothing_and_asks_nobody(base_dir: Path) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
         "HF_HUB_OFFLINE": "1",
+        "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
@@ -115,6 +140,7 @@ def test_what_the_middleware_learns(base_dir: Path) -> None:
     assert seen.max_versions == 7
     assert seen.template == digest(b"{{ messages }}\n")
     assert seen.base_config == file_digest(base_dir / "config.json")
+    assert seen.base_dir == base_dir
 
 
 def test_on_the_cpu_one_slot_stays_empty(base_dir: Path) -> None:
@@ -129,6 +155,11 @@ def test_the_template_is_the_one_vllm_will_use(tmp_path: Path) -> None:
     assert template_digest(tmp_path, None) is None
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "old"}))
     assert template_digest(tmp_path, None) == digest(b"old")
+    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "plain"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert template_digest(tmp_path, None) == digest(b"plain")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named[:1]}))
+    assert template_digest(tmp_path, None) is None
     (tmp_path / "chat_template.jinja").write_text("own")
     assert template_digest(tmp_path, None) == digest(b"own")
     given = tmp_path / "given.jinja"
@@ -158,23 +189,44 @@ def test_options_that_cannot_work_are_refused(base_dir: Path, different: dict[st
         served(options(base_dir, **different), cpu=True)
 
 
-def test_the_cache_has_a_floor_a_ceiling_and_an_honest_unknown(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
+def test_the_cache_has_a_floor_a_ceiling_and_an_honest_unknown(base_dir: Path) -> None:
+    path = base_dir / "config.json"
     path.write_text(json.dumps(CONFIG | {"max_position_embeddings": 8}))
-    assert kv_cache_bytes(tmp_path) == 64 << 20
-    path.write_text(json.dumps(CONFIG | {"max_position_embeddings": 1 << 20}))
-    assert kv_cache_bytes(tmp_path) == 4 << 30
+    assert kv_cache_bytes(options(base_dir)) == 64 << 20
+    path.write_text(json.dumps(CONFIG | {"max_position_embeddings": 1 << 18}))
+    assert kv_cache_bytes(options(base_dir)) == 4 << 30
+    assert kv_cache_bytes(options(base_dir, max_context=1024)) == 32 * 1024 * TOKEN_BYTES
     path.write_text(json.dumps({"text_config": CONFIG}))
-    assert kv_cache_bytes(tmp_path) is None
+    assert kv_cache_bytes(options(base_dir)) == 32 * 1024 * TOKEN_BYTES
+    path.write_text(json.dumps({"n_embd": 8}))
+    assert kv_cache_bytes(options(base_dir)) is None
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("auto", 4), ("bfloat16", 2)])
+@pytest.mark.parametrize("context", [1 << 20, (1 << 22) + 1, None])
+def test_the_cache_always_holds_one_whole_sequence(
+    base_dir: Path, dtype: str, size: int, context: int | None
+) -> None:
+    longest = context or 1 << 21
+    config = CONFIG | {"max_position_embeddings": 1 << 21}
+    (base_dir / "config.json").write_text(json.dumps(config))
+    given = options(base_dir, dtype=dtype, max_context=context)
+    seen = pairs(vllm_argv(given, cpu=True))
+    room = int(seen["--kv-cache-memory-bytes"])
+    sequence = longest * TOKEN_BYTES * size // 4
+    assert max(sequence, 4 << 30) <= room <= max(1.01 * sequence, 4 << 30)
+    assert seen.get("--max-model-len") == (str(context) if context else None)
 
 
 def test_the_command_line(tmp_path: Path) -> None:
     argv = ["--home", "h", "--base-dir", "b", "--base-name", "n"]
     assert parse(argv) == (Options(Path("h"), Path("b"), "n"), False)
-    more = ["--fast-start", "--with-parent", "--threads", "2", "--", "--max-num-seqs", "8"]
+    more = ["--fast-start", "--with-parent", "--threads", "2", "--max-context", "64"]
+    more += ["--", "--max-num-seqs", "8"]
     seen, with_parent = parse([*argv, *more])
     assert with_parent
     assert seen.threads == 2
+    assert seen.max_context == 64
     assert seen.fast_start
     assert seen.extra == ("--max-num-seqs", "8")
 
@@ -182,7 +234,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     argv = ["--home", str(tmp_path), "--base-dir", str(tmp_path), "--base-name", "n"]
     ended = subprocess.run(
-        [sys.executable, "-m", "serve", *argv], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "serve", *argv], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 4
     assert "no config.json" in ended.stderr

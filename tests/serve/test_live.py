@@ -15,7 +15,7 @@ import pytest
 
 from harness.server import attach
 from tests.serve.adapters import prompt_logprobs, publish_adapter
-from tests.serve.live import Live
+from tests.serve.live import MAX_CONTEXT, Live
 
 pytestmark = pytest.mark.vllm
 
@@ -63,8 +63,9 @@ def test_versions_published_while_it_runs_are_served(live: Live, client: httpx.C
     assert len(texts) == 3
     late = publish_adapter(live.store, "alpha", live.base_dir, live.files[1])
     assert say(client, late) == say(client, beta)
-    listed = [card["id"] for card in client.get("/v1/models").json()["data"]]
-    assert {"pocket", alpha, beta, late} <= set(listed)
+    listed = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
+    assert {"pocket", alpha, beta, late} <= listed.keys()
+    assert listed[alpha]["max_model_len"] == MAX_CONTEXT
 
 
 def test_moving_the_alias_under_load_gives_no_error_and_no_stale_answer(
@@ -148,10 +149,15 @@ def test_a_damaged_or_foreign_version_is_refused_and_the_server_lives(
     weights = live.store.version_dir(damaged) / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     assert complete(client, damaged).status_code == 503
-    foreign = fresh(live, "foreign", template="0" * 64)
-    answer = complete(client, foreign)
-    assert answer.status_code == 409
-    assert "0" * 64 in answer.json()["error"]["message"]
+    differences: dict[str, dict[str, Any]] = {
+        "templated": {"template": "0" * 64},
+        "variable": {"kwargs": {"mood": "0" * 64}},
+        "weighed": {"weights": "0" * 64},
+    }
+    for name, different in differences.items():
+        answer = complete(client, fresh(live, name, **different))
+        assert answer.status_code == 409
+        assert "0" * 64 in answer.json()["error"]["message"]
     config = json.loads(live.files[0]["adapter_config.json"])
     files = live.files[0] | {"adapter_config.json": json.dumps(config | {"r": 32}).encode()}
     unloadable = publish_adapter(live.store, "unloadable", live.base_dir, files)

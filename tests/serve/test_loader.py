@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 import serve.loader
-from harness.store import PUBLISHED, Store
+from harness.store import PUBLISHED, Store, base_digest
 from serve.asgi import Refusal
 from serve.loader import Loader
-from tests.serve.fakes import FakeEngine, publish, published, safetensors, served
+from tests.serve.fakes import (
+    CONFIG,
+    WEIGHTS,
+    FakeEngine,
+    publish,
+    published,
+    safetensors,
+    served,
+)
 
 
 @pytest.fixture
@@ -159,7 +167,9 @@ def test_no_room_for_too_long_is_a_refusal_with_the_next_step(
     ("different", "words"),
     [
         ({"template": "0" * 64}, ["chat template", "0" * 64]),
-        ({"config": "0" * 64}, ["config.json", "0" * 64]),
+        ({"config": "0" * 64}, ["config.json", "0" * 64, CONFIG]),
+        ({"weights": "0" * 64}, ["weights", "0" * 64, WEIGHTS]),
+        ({"kwargs": {"mood": 1}}, ["variables", '{"mood":1}', "this server has {}"]),
         ({"rank": 17}, ["rank 17", "--max-lora-rank 16"]),
     ],
 )
@@ -171,6 +181,68 @@ def test_a_version_made_for_another_server_is_refused_with_both_sides(
     assert refusal.status == 409
     assert all(word in str(refusal) for word in words)
     assert engine.loads == []
+
+
+def test_a_version_without_the_servers_template_variables_is_refused(
+    store: Store, engine: FakeEngine
+) -> None:
+    engine.template_kwargs = {"enable_thinking": False}
+    same = published(store, "same", kwargs={"enable_thinking": False})
+    asyncio.run(make(engine, store).ensure(same))
+    for name, kwargs in {"none": {}, "zero": {"enable_thinking": 0}}.items():
+        version = published(store, name, kwargs=kwargs)
+        refusal = asyncio.run(refused(make(engine, store).ensure(version)))
+        assert refusal.status == 409
+        assert 'this server has {"enable_thinking":false}' in str(refusal)
+    assert engine.loads == [same]
+
+
+def test_the_base_is_what_it_was_at_the_first_load_and_is_read_once(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base_dir = served(store.home).base_dir
+    base_dir.mkdir(parents=True)
+    (base_dir / "config.json").write_text("{}")
+    (base_dir / "model.safetensors").write_bytes(b"weights")
+    names: list[Path] = []
+
+    def counted(path: Path) -> str:
+        names.append(path)
+        return base_digest(path)
+
+    monkeypatch.setattr(serve.loader, "base_digest", counted)
+    weights = base_digest(base_dir)
+    first, second, third = (published(store, name, weights=weights) for name in "abc")
+    loader = make(engine, store)
+
+    async def scenario() -> None:
+        await asyncio.gather(loader.ensure(first), loader.ensure(second))
+        (base_dir / "model.safetensors").write_bytes(b"others!")
+        await loader.ensure(third)
+
+    asyncio.run(scenario())
+    assert names == [base_dir]
+
+
+def test_a_base_that_cannot_be_read_is_tried_again(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = published(store, "bot")
+    loader = make(engine, store)
+
+    def fail(path: Path) -> str:
+        raise OSError("stale file handle")
+
+    async def scenario() -> None:
+        with monkeypatch.context() as faulty:
+            faulty.setattr(serve.loader, "base_digest", fail)
+            refusal = await refused(loader.ensure(version))
+        assert refusal.status == 503
+        assert "stale file handle" in str(refusal)
+        monkeypatch.setattr(serve.loader, "monotonic", lambda: 1e12)
+        await loader.ensure(version)
+
+    asyncio.run(scenario())
 
 
 def test_an_adapter_of_the_output_head_is_refused(store: Store, engine: FakeEngine) -> None:

@@ -46,4 +46,4 @@ def make_recipe(root: Path, **sections: dict[str, Any]) -> LoadedRecipe:
     }
     for name, section in sections.items():
         values[name] = values.get(name, {}) | section
-    return LoadedRecipe(Recipe.model_validate(values), root)
+    return LoadedRecipe(Recipe.model_validate(values), root, root / "recipe.yaml")

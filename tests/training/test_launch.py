@@ -88,7 +88,8 @@ def test_every_token_of_the_plan_was_seen(finished: Finished) -> None:
 def test_a_finished_job_is_not_run_again(finished: Finished) -> None:
     before = JobDir(finished.job_dir).events.read_bytes()
     events: list[TrainEvent] = []
-    train(finished.recipe, finished.prepared, finished.job_dir, on_event=events.append)
+    n_steps = train(finished.recipe, finished.prepared, finished.job_dir, on_event=events.append)
+    assert n_steps == 0
     assert events == []
     assert JobDir(finished.job_dir).events.read_bytes() == before
 
@@ -120,10 +121,21 @@ def test_kill_interrupt_and_resume_give_the_same_bytes(finished: Finished, tmp_p
     assert workers_of(job_dir) == []
     assert not JobDir(job_dir).finished()
 
-    train(finished.recipe, finished.prepared, job_dir, on_event=ignore)
+    n_steps = train(finished.recipe, finished.prepared, job_dir, on_event=ignore)
+    assert 0 < n_steps < 10
     assert adapter_of(job_dir) == adapter_of(finished.job_dir)
     assert JobDir(job_dir).probes.read_bytes() == JobDir(finished.job_dir).probes.read_bytes()
     assert saved_steps(job_dir) == {8, 10}
+
+
+def test_ctrl_c_saves_and_goes_on_as_ctrl_c(finished: Finished, tmp_path: Path) -> None:
+    def interrupt(event: TrainEvent) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(finished.recipe, finished.prepared, tmp_path / "job", on_event=interrupt)
+    assert workers_of(tmp_path / "job") == []
+    assert saved_steps(tmp_path / "job")
 
 
 def test_another_recipe_starts_afresh(finished: Finished, tmp_path: Path) -> None:
