@@ -56,6 +56,19 @@ def test_the_commands_it_shows_exist(tmp_path: Path) -> None:
         assert f"\n{''.join(target)}:" in makefile
 
 
+def test_no_placeholder_or_dead_link_is_left() -> None:
+    documents = [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "recipes").rglob("*.md"),
+    ]
+    for path in documents:
+        text = path.read_text()
+        assert "@@" not in text, path
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (path.parent / link).exists(), f"{path}: {link}"
+
+
 def test_the_version_is_in_the_changelog_or_unreleased() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "## Unreleased" in changelog or f"## {__version__}" in changelog
