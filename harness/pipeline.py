@@ -28,7 +28,7 @@ from harness.evidence import Evidence, gather, recall
 from harness.outcome import Outcome, latest_decision, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
 from harness.progress import Reporter
-from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
+from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe, locate
 from harness.release.compare import compare
 from harness.release.gate import decide, ships
 from harness.release.promote import promote
@@ -105,7 +105,7 @@ def _require_server(plan: Plan) -> None:
 def _refusal(plan: Plan, sides: Sides, error: ContractError) -> Decision:
     """The decision when what is served is not what was trained: there is nothing to compare."""
     rule = RuleResult(
-        rule="probe",
+        rule="contract",
         slice="overall",
         status="untrusted",
         value=None,
@@ -269,7 +269,7 @@ def _server_spec(
         dtype=base.dtype,
         max_lora_rank=next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank),
         port=compute.port,
-        chat_template=root / chat.template if chat.template else None,
+        chat_template=locate(root, chat.template) if chat.template else None,
         threads=compute.threads,
         max_context=max_context(base, base_dir(base, root)),
         extra=(*variables, *compute.server_args),

@@ -284,7 +284,10 @@ def locate(root: Path, path: str) -> Path:
     try:
         return root / Path(path).expanduser()
     except RuntimeError:
-        raise RecipeError(f"{path!r}: there is no such home folder") from None
+        raise RecipeError(
+            f"the path {path!r} in the recipe: there is no such home folder",
+            hint="accepted: ~/ for your own home folder, or the path written out",
+        ) from None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:

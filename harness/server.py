@@ -32,6 +32,7 @@ START_S = 900.0
 STOP_S = 15.0
 """Time to end by itself after SIGTERM; then SIGKILL."""
 _POLL_S = 0.25
+_PORT_TRIES = 3
 _TAIL_LINES = 15
 _ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 
@@ -68,6 +69,10 @@ class Server:
         return f"{self.base_url}/v1"
 
 
+class _PortTaken(EnvironmentFault):
+    """Another process took the port between finding it free and serving on it."""
+
+
 @contextlib.contextmanager
 def running(
     spec: ServerSpec, *, log_path: Path, on_wait: Callable[[float], None] = lambda _: None
@@ -77,16 +82,22 @@ def running(
     `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a
     port in use, a missing vLLM and a server that died, with the last lines of its log.
     """
-    port = usable_port(spec.port)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("wb") as log:
-        process = _start(spec, port, log)
-    server = Server(f"http://{HOST}:{port}", process.pid)
-    try:
-        _wait_healthy(process, server, log_path, on_wait)
-        yield server
-    finally:
-        _stop(process)
+    n_tries = 1 if spec.port else _PORT_TRIES
+    for n_left in reversed(range(n_tries)):
+        port = usable_port(spec.port)
+        with log_path.open("wb") as log:
+            process = _start(spec, port, log)
+        server = Server(f"http://{HOST}:{port}", process.pid)
+        try:
+            _wait_healthy(process, server, log_path, on_wait)
+            yield server
+            return
+        except _PortTaken:
+            if not n_left:
+                raise
+        finally:
+            _stop(process)
 
 
 def serve_forever(spec: ServerSpec) -> int:
@@ -193,7 +204,7 @@ def _wait_healthy(
             with contextlib.suppress(httpx.HTTPError):
                 answer = client.get(f"{server.base_url}/health")
                 if (pid := answer.headers.get("x-harness-pid")) != str(process.pid):
-                    raise EnvironmentFault(
+                    raise _PortTaken(
                         f"another server (process {pid or 'unknown'}) answers at {server.base_url}",
                         hint="choose another port, or leave it out for any free one",
                     )

@@ -7,6 +7,7 @@ values mean.
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
 from pathlib import Path
@@ -58,7 +59,8 @@ def parse_yaml(text: str, where: str, kind: type[HarnessError], *, numbered: boo
             return Yaml(None, {})
         lines: dict[str, int] = {}
         _Check(loader, where, kind, numbered, lines).visit(node, "", 0)
-        return Yaml(loader.construct_document(node), lines)
+        value = loader.construct_document(node)
+        return Yaml(json.loads(json.dumps(value)), lines)  # so that aliases share nothing
     except yaml.YAMLError as error:
         line = _line(error, text) if numbered else ""
         raise kind(f"{where}{line}: not YAML: {_reason(error)}") from None
@@ -102,7 +104,8 @@ class _Check(NamedTuple):
             raise self.kind(f"{self._place(node)}: {shown}{_show(node)}: {reason}")
 
     def _key(self, node: yaml.Node, name: str) -> str:
-        if node.tag != _MERGE and (node.tag != _TAG + "str" or plain_text(node.value)):
+        plain = isinstance(node, yaml.ScalarNode) and node.tag in (_MERGE, _TAG + "str")
+        if not plain or plain_text(node.value):
             raise self.kind(
                 f"{self._place(node)}: {name + ': ' if name else ''}the key {_show(node)} is not "
                 "accepted; accepted: plain text",
@@ -127,10 +130,12 @@ class _Check(NamedTuple):
             return None
         try:
             value = self.loader.construct_object(node)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             return f"cannot be read as {_tag(node)}"
         if isinstance(value, float) and not math.isfinite(value):
             return "not a finite number"
+        if isinstance(value, int) and value.bit_length() > 64:
+            return "a number of more than 64 bits"
         return plain_text(value) if isinstance(value, str) else None
 
     def _place(self, node: yaml.Node) -> str:

@@ -88,7 +88,7 @@ def endpoint(answer: Callable[[dict[str, Any]], Reply]) -> Iterator[Fake]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield Fake(f"http://127.0.0.1:{server.server_port}", requests)

@@ -58,3 +58,45 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
     assert list(jsonio.read_jsonl(path)) == [(1, {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+        (b'{"a": "\\ud83d"}', r"a lone surrogate '\\ud83d' is not text"),
+        (b'{"\\uDC00": 1}', "a lone surrogate"),
+        (b'{"a": "\xed\xa0\x80"}', "byte 0xed is not UTF-8"),
+        (b'{"a": "\xe9"}', "byte 0xe9 is not UTF-8"),
+    ],
+    ids=range(6),
+)
+def test_what_python_cannot_hold_is_named_by_file_and_line(
+    tmp_path: Path, text: bytes, reason: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"{}\n" + text + b"\n")
+    with pytest.raises(DataError, match=rf"rows\.jsonl:2: not JSON: .*{reason}"):
+        list(jsonio.read_jsonl(path))
+    path.write_bytes(text)
+    with pytest.raises(DataError, match=rf"rows\.jsonl(:1)?: not JSON: .*{reason}"):
+        jsonio.read_json(path)
+
+
+def test_whole_characters_written_as_pairs_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('["\\ud83d\\ude42", "\\\\ud83d"]')
+    assert jsonio.read_json(path) == ["🙂", "\\ud83d"]
+
+
+def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").touch()
+    for name in ("nul\0", "x" * 300, "loop", "", "file/under"):
+        with pytest.raises(DataError, match="cannot be read"):
+            jsonio.read_json(tmp_path / name)
+        with pytest.raises(DataError, match="cannot be read"):
+            list(jsonio.read_jsonl(tmp_path / name))
+    with pytest.raises(FileNotFoundError):
+        jsonio.read_json(tmp_path / "none")

@@ -61,7 +61,21 @@ def test_paths_start_from_the_recipes_folder(tmp_path: Path) -> None:
         ("name: again", "name is set twice (first in line 1)"),
         ("gate: {slices: {min: 3}}", "unknown key 'gate.slices.min': did you mean 'min_n'?"),
         ("x: [", "not YAML"),
+        ("train: {lr: .inf}", "recipe.yaml:6: train.lr = '.inf': not a finite number"),
+        ("chat: {kwargs: {x: [.nan]}}", "recipe.yaml:6: chat.kwargs.x.0 = '.nan': not a finite"),
+        ("chat: {kwargs: {1: a}}", "recipe.yaml:6: chat.kwargs: the key '1' is not accepted"),
+        ("train: {lr: 1e999}", "recipe.yaml:6: train.lr = '1e999': Input should be a finite"),
+        ("train: {seed: -1}", "train.seed = -1: Input should be greater than or equal to 0"),
+        ("train: {seed: 4294967296}", "train.seed = 4294967296: Input should be less than"),
+        ("train: {batch: 65537}", "train.batch = 65537: Input should be less than or equal"),
+        ("train: {grad_accum: 0}", "train.grad_accum = 0: Input should be greater than"),
+        ("judge: {concurrency: 1000000}", "judge.concurrency = 1000000: Input should be less"),
+        ("train: {batch: " + "9" * 4000 + "}", "999…: a number of more than 64 bits"),
+        ("train: {lr: " + "9" * 4000 + "}", "999…: a number of more than 64 bits"),
+        ("lora: {targets: []}", "lora.targets: no module is named"),
+        ("lora: !!python/object:os.system {}", "recipe.yaml:6: lora = a mapping: !!python/object"),
     ],
+    ids=range(28),
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, extra: str, message: str) -> None:
     assert message in problem(tmp_path, GOOD + extra + "\n")
@@ -86,6 +100,46 @@ def test_overrides_are_yaml_values(tmp_path: Path) -> None:
     assert recipe.gate.slices.critical == ("code",)
     assert "accepted: key.path=value" in problem(tmp_path, GOOD, "train.lr")
     assert "'name' is not a section" in problem(tmp_path, GOOD, "name.x=1")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name=2024-13-45", "--set 'name=2024-13-45': '2024-13-45': !!timestamp is not accepted"),
+        ("train.lr=.inf", "--set 'train.lr=.inf': '.inf': not a finite number"),
+        ("chat.kwargs.x=.nan", "not a finite number"),
+        ("chat.kwargs={a: {2: 3}}", "a: the key '2' is not accepted"),
+        ("train.seed=-1", "train.seed = -1: Input should be greater than or equal to 0"),
+        ("data.seed=4294967296", "data.seed = 4294967296: Input should be less than or equal"),
+        ("eval.seed=-1", "eval.seed = -1: Input should be greater"),
+        ("train.seed=" + "9" * 5000, "cannot be read as !!int"),
+        ("name=" + "[" * 3000, "nested more than 32 deep"),
+        ("name=&a [*a]", "nested more than 32 deep, or an alias that contains itself"),
+        ("name=[", "--set 'name=[': not YAML"),
+        ('eval.system="\0"', "not YAML: the character #x00 is not accepted"),
+        ("eval.system=\udcff", "not YAML: the character #xdcff is not accepted"),
+    ],
+    ids=range(13),
+)
+def test_a_mistake_in_an_override_is_one_line(tmp_path: Path, override: str, message: str) -> None:
+    found = problem(tmp_path, GOOD, override)
+    assert message in found
+    assert len(found) < 300
+
+
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    for name in ("loop.yaml", "x" * 300, "recipe.yaml/under", ""):
+        with pytest.raises(RecipeError, match="cannot be read"):
+            load(path.parent / name)
+
+
+def test_an_unknown_home_folder_is_named(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, GOOD))
+    assert loaded.locate("~/x") == Path.home() / "x"
+    with pytest.raises(RecipeError, match="'~nobody-here/x' in the recipe: there is no such home"):
+        loaded.locate("~nobody-here/x")
 
 
 def test_the_digest_ignores_only_where_it_runs(tmp_path: Path) -> None:

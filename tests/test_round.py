@@ -146,7 +146,7 @@ def test_ctrl_c_while_judging_resumes_to_the_same_result(finished: Finished, cop
     assert code == 130, stderr
     assert "run the same command to go on" in stderr
     assert "Traceback" not in stderr
-    assert processes_naming(str(copied)) == []
+    wait_for(lambda: processes_naming(str(copied)) == [], 10)
     n_done = n_cached(copied)
     assert not list(copied.glob("runs/*/comparison.json"))
     again = harness_json("round", finished.recipe, "--promote", home=copied)
@@ -189,7 +189,9 @@ def test_an_adapter_that_does_nothing_is_untrusted(finished: Finished, copied: P
     value = json.loads(done.stdout)
     assert done.returncode == 4
     assert value["status"] == "untrusted"
-    assert "the adapter changes nothing" in value["error"]
+    assert value["candidate"] in value["rules"][0]["sentence"]
+    assert "the adapter changes nothing" in value["rules"][0]["sentence"]
+    assert value["alias"] is None
     assert store.aliases() == {}
     assert n_cached(copied) == 0
     [decision] = copied.glob("runs/*/decision.json")

@@ -199,6 +199,20 @@ def test_another_server_on_the_port_is_not_taken_for_ours(
         pytest.fail("it is not ours")
 
 
+def test_a_free_port_that_is_taken_meanwhile_is_tried_elsewhere(
+    spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = iter(("1", ""))
+    monkeypatch.setattr(
+        harness.server,
+        "command",
+        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), next(claims)],
+    )
+    with running(spec, log_path=tmp_path / "s.log") as server:
+        assert server.pid
+    assert next(claims, None) is None
+
+
 def test_a_port_in_use_is_refused_at_once(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

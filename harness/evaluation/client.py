@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import EndpointError, HarnessError
+from harness.errors import EndpointError
 from harness.evaluation.answers import Answer, read_chat, read_completions
 from harness.types import Message
 
@@ -149,16 +149,16 @@ def _http_client(limit_s: float, *, trust_env: bool) -> httpx2.AsyncClient:
 
 
 async def all_of(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once; the first HarnessError stops the others and is raised by itself."""
+    """Run all at once; the first error stops the others and is raised by itself."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in coroutines]
-    except* HarnessError as errors:
+    except* Exception as errors:
         raise _first(errors) from None
     return [task.result() for task in tasks]
 
 
-def _first(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 

@@ -45,8 +45,8 @@ def promote(
 ) -> Promotion:
     """Point `alias` at the decision's candidate; `at` is the time for the log, `run` the run's id.
 
-    Promoting what the alias already points at changes and logs nothing. A decision against the
-    alias's version is good for that version only: if the alias has moved since, it is refused.
+    Promoting what the alias already points at changes and logs nothing. A decision is good only
+    against the version it compared with: an alias that points elsewhere is not moved by it.
     Raises PromotionRefused with the decision's exit code unless the decision ships or `override`
     gives a reason, and StoreError for an unknown candidate or alias name.
     """
@@ -106,8 +106,7 @@ def _require_allowed(decision: Decision, decision_id: str, alias: str, current: 
             exit_code=EXIT_CODE[decision.status],
             hint="to move it all the same, give an override reason; it is kept in the alias log",
         )
-    against_alias = decision.gate["baseline"] == alias
-    if against_alias and current not in (None, version, decision.baseline):
+    if current not in (None, version, decision.baseline):
         raise PromotionRefused(
             f"{alias!r} points at {current} by now, decision {decision_id} compared {version} with "
             f"{decision.baseline}",

@@ -13,6 +13,10 @@ from harness.chat.base import tensor_shapes
 from harness.errors import RecipeError, nearest
 
 ALL_LINEAR = "all-linear"
+_LISTED = (
+    "names go in a list: [q_proj, v_proj]; a single text is a regular expression for whole "
+    "module names"
+)
 _VOCABULARY = re.compile(r"lm_head|embed_out|wte|wpe|.*embed.*")
 
 
@@ -27,8 +31,7 @@ def require_targets(targets: str | tuple[str, ...], directory: Path) -> None:
         return
     linear, other = _modules(directory)
     accepted = {module.rpartition(".")[2] for module in linear} | {ALL_LINEAR}
-    for target in (targets,) if isinstance(targets, str) else targets:
-        pattern = _pattern(target, whole=isinstance(targets, str))
+    for target, pattern in _patterns(targets):
         unfit = next((each for each in other if pattern.fullmatch(each)), None)
         if unfit is None and any(pattern.fullmatch(each) for each in linear):
             continue
@@ -36,20 +39,18 @@ def require_targets(targets: str | tuple[str, ...], directory: Path) -> None:
         raise RecipeError(
             f"lora.targets: {target!r}: {what}, so no LoRA on it can be served; "
             f"{nearest(target, accepted)}",
-            hint="list names of linear layers, or leave lora.targets out for all of them",
+            hint=_LISTED if isinstance(targets, str) else "leave lora.targets out for all of them",
         )
 
 
-def _pattern(target: str, *, whole: bool) -> re.Pattern[str]:
-    if not whole:
-        return re.compile(rf"(?:.*\.)?{re.escape(target)}")
+def _patterns(targets: str | tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
+    if not isinstance(targets, str):
+        return [(each, re.compile(rf"(?:.*\.)?{re.escape(each)}")) for each in targets]
     try:
-        return re.compile(target)
+        return [(targets, re.compile(targets))]
     except re.error as error:
         raise RecipeError(
-            f"lora.targets = {target!r}: not a regular expression: {error}",
-            hint="a single text is a regular expression for whole module names; "
-            "names go in a list: [q_proj, v_proj]",
+            f"lora.targets = {targets!r}: not a regular expression: {error}", hint=_LISTED
         ) from None
 
 

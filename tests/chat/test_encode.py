@@ -170,6 +170,24 @@ def test_a_stop_token_written_in_a_question_is_what_the_server_would_see(tmp_pat
             chat_of("a", "b"),
             "the chat template refuses this chat: only one user turn",
         ),
+        (
+            CHATML.replace("m.content", "('' if m.role == 'user' else m.content)"),
+            "<|im_end|>",
+            chat_of("Say hello.", "b"),
+            "the chat template drops or changes the user's text: 'Say hello.' is not in the prompt",
+        ),
+        (
+            CHATML.replace("m.content", "(m.content if m.role == 'user' else 'Hi')"),
+            "<|im_end|>",
+            chat_of("a", "Hello there"),
+            "drops or changes the assistant's text: 'Hello there' is not in the trained answer",
+        ),
+        (
+            CHATML.replace("m.content", "m.content | replace('<', '&lt;')"),
+            "<|im_end|>",
+            chat_of("a < b?", "no"),
+            "drops or changes the user's text: 'a < b?' is not in the prompt",
+        ),
     ],
 )
 def test_errors_name_the_place(
@@ -180,6 +198,12 @@ def test_errors_name_the_place(
         encode(messages, chat, "train.jsonl:7")
     assert str(caught.value).startswith("train.jsonl:7")
     assert expected in str(caught.value)
+
+
+def test_a_template_that_trims_keeps_the_text(tmp_path: Path) -> None:
+    chat = merging_chat(tmp_path, CHATML.replace("m.content", "m.content | trim"), "<|im_end|>")
+    messages = chat_of("\n Say hello. ", "  Hello \n")
+    check(messages, chat, encode(messages, chat, "a.jsonl:1"))
 
 
 def test_a_mismatch_shows_served_and_trained_text(tmp_path: Path) -> None:

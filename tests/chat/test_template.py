@@ -86,6 +86,84 @@ def test_a_refusal_keeps_the_template_s_words() -> None:
         chat.render(HELLO, add_generation_prompt=True)
 
 
+LOOP = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{% for i in range(10 ** 6) %}x{% endfor %}", "OverflowError"),
+        (LOOP, "RecursionError"),
+        ("{{ [][3] + 1 }}", "has no element 3"),
+        ("{{ messages[0].content.nothing.more }}", "has no attribute"),
+        ("{{ messages[0].content + 1 }}", "TypeError"),
+        ("{{ {}.popitem() }}", "popitem"),
+        ("{{ 'a'.index('b') }}", "ValueError"),
+        ("{{ ''.encode('nothing') }}", "LookupError"),
+        ("{{ '%d' % 'a' }}", "TypeError"),
+    ],
+)
+def test_a_template_that_fails_is_one_line(template: str, reason: str) -> None:
+    chat = ChatTokenizer(POCKET, template=template)
+    with pytest.raises(
+        DataError, match=rf"^the chat template (fails on|refuses) .*{reason}"
+    ) as caught:
+        chat.render(HELLO, add_generation_prompt=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_filter_is_a_mistake_in_the_recipe() -> None:
+    with pytest.raises(RecipeError, match=r"chat\.template: line 1: No filter named 'nothing'"):
+        ChatTokenizer(POCKET, template="{{ 1 | nothing }}").render(
+            HELLO, add_generation_prompt=True
+        )
+
+
+def test_a_byte_order_mark_would_be_served_and_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.jinja").write_bytes(b"\xef\xbb\xbf" + CHATML.encode())
+    with pytest.raises(RecipeError, match="starts with a byte order mark") as caught:
+        load_chat(recipe(tmp_path, template="t.jinja"))
+    assert "without a byte order mark" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("path", ["loop", "x" * 300, "latin", ".", "latin/under"])
+def test_a_template_that_cannot_be_read(tmp_path: Path, path: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    with pytest.raises(RecipeError, match=r"chat\.template = .* cannot be read"):
+        load_chat(recipe(tmp_path, template=path))
+
+
+@pytest.mark.parametrize(
+    "value", ["a", "2", 2.0, True, -1, 2**40, [2, "a"], [[2]], {"a": 2}, [None]]
+)
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+def test_end_tokens_are_ids(tmp_path: Path, name: str, value: object) -> None:
+    directory = make_tokenizer(tmp_path, eos="</s>")
+    (directory / name).write_text(json.dumps({"model_type": "llama", "eos_token_id": value}))
+    with pytest.raises(RecipeError, match=rf"{name}: eos_token_id = .*accepted: a token id"):
+        ChatTokenizer(directory, template=CHATML)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3"])
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json"])
+def test_configs_that_are_no_objects(tmp_path: Path, name: str, text: str) -> None:
+    directory = make_tokenizer(tmp_path, eos="</s>")
+    (directory / name).write_text(text)
+    with pytest.raises(RecipeError, match=rf"{name} holds a \w+; accepted: a JSON object"):
+        ChatTokenizer(directory, template=CHATML)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"model": 3}'])
+def test_a_tokenizer_that_does_not_load_is_one_line(tmp_path: Path, text: str) -> None:
+    directory = make_tokenizer(tmp_path, eos="</s>")
+    (directory / "tokenizer.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"base\.model: the tokenizer in .* does not") as caught:
+        ChatTokenizer(directory, template=CHATML)
+    assert "\n" not in str(caught.value)
+
+
 def test_stop_ids_come_from_the_generation_config_and_the_recipe(tmp_path: Path) -> None:
     directory = make_tokenizer(tmp_path, eos="</s>", eos_token_id=7)
     assert len(ChatTokenizer(directory, template=CHATML).stop_ids) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import EvalsetError
+from harness.errors import EvalsetError, HarnessError
 from harness.evaluation.evalset import find_evalset, load_evalset
 
 CARD = "name: tiny\npurpose: tests\nauthor: us\nlicence: Apache-2.0\n"
@@ -47,8 +47,6 @@ def test_an_item_is_known_by_its_content(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_item_is_named_by_line(tmp_path: Path, items: list[Any], message: str) -> None:
-    from harness.errors import HarnessError
-
     with pytest.raises(HarnessError) as caught:
         load_evalset(write(tmp_path, items))
     assert message in str(caught.value)
@@ -77,3 +75,84 @@ def test_a_card_is_strict(tmp_path: Path) -> None:
 def test_a_missing_evalset_offers_the_shipped_ones(tmp_path: Path) -> None:
     with pytest.raises(EvalsetError, match="did you mean 'pocket'"):
         find_evalset("pockett", tmp_path)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "loop", "card/under"])
+def test_a_path_that_cannot_be_is_no_evalset(tmp_path: Path, path: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "card").touch()
+    with pytest.raises(EvalsetError, match=r"eval\.evalset = .*: no folder with items\.jsonl"):
+        find_evalset(path, tmp_path)
+
+
+def test_an_unknown_home_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no such home folder"):
+        find_evalset("~nobody-here/x", tmp_path)
+
+
+@pytest.mark.parametrize("blank", ["", " \n", None])
+def test_a_blank_reference_is_none(tmp_path: Path, blank: str | None) -> None:
+    item = ITEM | {"reference": blank}
+    with pytest.raises(EvalsetError, match=r"items\.jsonl:1: no reference"):
+        load_evalset(write(tmp_path, [item]))
+    evalset = load_evalset(write(tmp_path, [item], "Rate: {response}"))
+    assert evalset.items[0].reference is None
+    without = load_evalset(write(tmp_path, [{"messages": ITEM["messages"]}], "Rate: {response}"))
+    assert evalset.digest == without.digest
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (b"name: caf\xe9", "card.yaml: not text in UTF-8"),
+        (b"name: 2024-13-45", "card.yaml:1: name = '2024-13-45': !!timestamp is not accepted"),
+        (b"? [a]\n: b", "card.yaml:1: the key a list is not accepted"),
+        (b"[" * 3000, "card.yaml: nested more than"),
+        (b"- a", "card.yaml: Input should be a valid dictionary"),
+        (b"", "card.yaml: Input should be a valid dictionary"),
+        (CARD.encode() + b"judge: missing.md", "missing.md: no such judge prompt"),
+        (CARD.encode() + b"judge: .", "the judge prompt cannot be read"),
+        (CARD.encode() + b"judge: " + b"x" * 300, "the judge prompt cannot be read"),
+        (CARD.encode() + b'judge: "\\0"', "card.yaml:5: judge = '\\x00': the character"),
+    ],
+    ids=range(10),
+)
+def test_an_unusable_card_is_one_line(tmp_path: Path, card: bytes, message: str) -> None:
+    folder = write(tmp_path, [ITEM])
+    (folder / "card.yaml").write_bytes(card)
+    with pytest.raises(EvalsetError) as caught:
+        load_evalset(folder)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_a_folder(tmp_path: Path) -> None:
+    folder = write(tmp_path, [ITEM])
+    (folder / "card.yaml").unlink()
+    (folder / "card.yaml").mkdir()
+    with pytest.raises(EvalsetError, match=r"card\.yaml: cannot be read"):
+        load_evalset(folder)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [(b"{response} \xe9", "not a judge prompt in UTF-8"), (b"{response}\0", "the character")],
+)
+def test_an_unusable_judge_prompt(tmp_path: Path, prompt: bytes, message: str) -> None:
+    folder = write(tmp_path, [ITEM])
+    (folder / "judge.md").write_bytes(prompt)
+    with pytest.raises(EvalsetError, match=rf"judge\.md: .*{message}"):
+        load_evalset(folder)
+
+
+def test_items_that_are_a_folder_or_too_deep(tmp_path: Path) -> None:
+    folder = write(tmp_path, ["[" * 100_000])
+    with pytest.raises(HarnessError, match=r"items\.jsonl:1: not JSON: nested too deep"):
+        load_evalset(folder)
+    (folder / "items.jsonl").write_text(json.dumps(ITEM | {"reference": "\ud83d"}))
+    with pytest.raises(HarnessError, match=r"items\.jsonl:1: .*a lone surrogate"):
+        load_evalset(folder)
+    (folder / "items.jsonl").unlink()
+    (folder / "items.jsonl").mkdir()
+    with pytest.raises(HarnessError, match=r"items\.jsonl.*cannot be read"):
+        load_evalset(folder)

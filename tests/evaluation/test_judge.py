@@ -157,28 +157,52 @@ def tops(*values: Any) -> list[dict[str, Any]]:
 OK = {"index": 0, "message": {"role": "assistant", "content": "score 5"}, "finish_reason": "stop"}
 
 
+def with_choices(*values: Any) -> list[fakes.Reply]:
+    return [(200, {"choices": value}) for value in values]
+
+
+def with_top(**field: Any) -> list[fakes.Reply]:
+    """A good answer, but for one field beside its choices."""
+    [(name, values)] = field.items()
+    return [(200, {"choices": [OK], name: value}) for value in values]
+
+
+def with_choice(**field: Any) -> list[fakes.Reply]:
+    """A good answer, but for one field of its choice."""
+    [(name, values)] = field.items()
+    return with_choices(*([OK | {name: value}] for value in values))
+
+
+def with_content(*values: Any) -> list[fakes.Reply]:
+    return [fakes.says(value) for value in values]
+
+
+def with_places(*values: Any) -> list[fakes.Reply]:
+    return [logprobs(value) for value in values]
+
+
 @pytest.mark.parametrize(
     "reply",
     [
-        *((200, {"choices": value}) for value in ({"0": OK}, "x", 5, None, [None], ["x"], [[OK]])),
-        *((200, {"choices": [OK | {"message": value}]}) for value in ("score 5", ["score 5"], None)),
-        *((200, {"choices": [OK], "usage": value}) for value in ("12", [], {"completion_tokens": "x"})),
-        *((200, {"choices": [OK], "prompt_token_ids": value}) for value in ("1", 1, ["a"], [None])),
-        *((200, {"choices": [OK | {"token_ids": value}]}) for value in ("1", 1, ["a"], [1.5])),
-        *((200, {"choices": [OK | {"finish_reason": value}]}) for value in (5, ["stop"])),
-        *((200, {"choices": [OK | {"logprobs": value}]}) for value in ("x", 5, [])),
-        *(fakes.says(value) for value in (5, True, ["score 5"], [{"type": "image_url"}], {"a": 1})),
-        *(fakes.says(value) for value in ([{"type": "text", "text": None}], "\ud800\nscore 5")),
-        *(logprobs(value) for value in ([{}], "x", 5, [None], [{"token": None}])),
-        logprobs([{"token": "5", "top_logprobs": None}]),
-        logprobs([{"token": "5", "top_logprobs": [{"token": None, "logprob": -1.0}]}]),
-        *(logprobs(tops(*[value] * 5)) for value in ("-1", None, [])),
+        *with_choices({"0": OK}, "x", 5, None, [None], ["x"], [[OK]]),
+        *with_choice(message=["score 5", ["score 5"], None, 5]),
+        *with_choice(token_ids=["1", 1, ["a"], [1.5], {}]),
+        *with_choice(finish_reason=[5, ["stop"]]),
+        *with_choice(logprobs=["x", 5, []]),
+        *with_top(usage=["12", [], {"completion_tokens": "x"}]),
+        *with_top(prompt_token_ids=["1", 1, ["a"], [None]]),
+        *with_content(5, True, {"a": 1}, ["score 5"], [{"type": "image_url"}]),
+        *with_content([{"type": "text", "text": None}], [{"text": "score 5"}], "\ud800\nscore 5"),
+        *with_places([{}], "x", 5, [None], [{"token": None}]),
+        *with_places([{"token": "5", "top_logprobs": None}]),
+        *with_places([{"token": "5", "top_logprobs": [{"token": None, "logprob": -1.0}]}]),
+        *with_places(tops(*["-1"] * 5), tops(*[None] * 5), tops(*[[]] * 5)),
         (200, "[" * 100_000),
         (200, '{"choices": ' + "[" * 5000 + "]" * 5000 + "}"),
-        *((200, value) for value in ("", "null", "[]", "5", '"score 5"', "{}", "{", "\x00")),
+        *((200, text) for text in ("", "null", "[]", "5", '"score 5"', "{}", "{", "\x00")),
     ],
     ids=lambda reply: str(reply)[:60],
-)  # fmt: skip
+)
 def test_a_malformed_answer_is_an_unscored_fault(tmp_path: Path, reply: fakes.Reply) -> None:
     with fakes.endpoint(lambda body: reply) as fake:
         found = run(fake.url, tmp_path, [answer("5")], retries=0)
@@ -232,8 +256,12 @@ def test_numbers_that_are_no_probabilities_make_no_expected_score(
 
 def test_a_key_never_reaches_a_verdict(tmp_path: Path) -> None:
     words = "Incorrect API key provided: Bearer sk-SECRET. sk-SECRET? \n"
-    replies = [(401, {"error": {"message": words}}), (200, {"choices": []}),
-               fakes.says("Bearer sk-SECRET said so\nscore 2"), fakes.says("sk-SECRET" * 30)]  # fmt: skip
+    replies = [
+        (401, {"error": {"message": words}}),
+        (200, {"choices": []}),
+        fakes.says("Bearer sk-SECRET said so\nscore 2"),
+        fakes.says("sk-SECRET" * 30),
+    ]
     for number, reply in enumerate(replies):
         with fakes.endpoint(lambda body, reply=reply: reply) as fake:  # type: ignore[misc]
             found = run(fake.url, tmp_path / str(number), [answer("5")], key="sk-SECRET")

@@ -132,8 +132,9 @@ def test_a_decision_against_a_version_the_alias_has_left(store: Store) -> None:
     one, two, three = (publish(store, text) for text in "123")
     stale = decision_on(two, one, baseline="prod")
     ship(store, decision_on(three, one))
-    with pytest.raises(PromotionRefused, match=f"points at {three} by now") as refused:
-        ship(store, stale)
+    for decision in (stale, decision_on(two, "pocket", baseline="base")):
+        with pytest.raises(PromotionRefused, match=f"points at {three} by now") as refused:
+            ship(store, decision)
     assert refused.value.exit_code == 4
     assert store.resolve("prod") == three
 
@@ -155,8 +156,8 @@ def test_a_candidate_that_is_no_version(store: Store) -> None:
 
 def test_rollback_goes_back_step_by_step(store: Store) -> None:
     one, two, three = (publish(store, text) for text in "123")
-    for version in (one, two, three):
-        ship(store, decision_on(version, "pocket"))
+    for version, baseline in ((one, "pocket"), (two, one), (three, two)):
+        ship(store, decision_on(version, baseline))
     assert rollback(store, "prod", AT).version == two
     promotion = rollback(store, "prod", AT)
     assert (promotion.version, promotion.previous, promotion.decision) == (one, two, None)

@@ -99,6 +99,11 @@ USER = {"role": "user", "content": "Hi"}
         ('{"prompt": "\\ud800", "completion": "b"}', "rows.jsonl:1: prompt: a lone surrogate"),
         (b'{"prompt": "\xe9", "completion": "b"}', "rows.jsonl:1: byte 0xe9 is not UTF-8"),
         ("a".encode("utf-16"), "rows.jsonl: UTF-16"),
+        ("{}\n" + "[" * 100_000, "rows.jsonl:1: no known columns"),
+        (json.dumps(PAIR) + "\n" + '{"a":' * 100_000, "rows.jsonl:2: not JSON: nested too deep"),
+        ("[" * 100_000, "rows.jsonl: not JSON: nested too deep"),
+        (json.dumps(PAIR) + "\n" + "9" * 5000, "rows.jsonl:2: not JSON: a number has too many"),
+        ("[" + "9" * 5000 + "]", "rows.jsonl: not JSON: a number has too many digits"),
     ],
 )
 def test_refusals(tmp_path: Path, text: str | bytes, expected: str) -> None:
@@ -112,6 +117,17 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         read(tmp_path / "rows.jsonl", "rows.jsonl")
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path, "folder")
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        read(tmp_path / ("x" * 300), "long")
+    with pytest.raises(DataError, match=r"'nul\\x00': not a path"):
+        read(tmp_path / "nul\0", "nul\0")
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 4))
+def test_a_value_is_shown_however_deep_it_is(tmp_path: Path, depth: int) -> None:
+    value = '{"a":' * depth + "1" + "}" * depth
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: (not JSON: nested too deep|messages = )"):
+        read_text(tmp_path, '{"messages": ' + value + "}")
 
 
 @pytest.mark.skipif(not MESSY.is_dir(), reason="the shared files are not here")
