@@ -17,7 +17,7 @@ from harness.chat.contract import drift
 from harness.chat.template import ChatTokenizer, load_chat
 from harness.errors import DataError, EvalsetError, RecipeError, StoreError
 from harness.evaluation import judge as judging
-from harness.evaluation.client import key_from_env
+from harness.evaluation.client import api_url, key_from_env
 from harness.evaluation.evalset import Evalset, find_evalset, load_evalset, messages_of
 from harness.jsonio import digest
 from harness.pocket import JUDGE_DIR
@@ -71,6 +71,7 @@ def make_plan(loaded: LoadedRecipe) -> Plan:
     )
     _check_slices(recipe, evalset)
     if recipe.judge.endpoint:
+        api_url(recipe.judge.endpoint)
         key_from_env(recipe.judge.api_key_env, recipe.judge.endpoint)
     chat = load_chat(loaded, directory)
     _require_renderable(evalset, chat, recipe)
