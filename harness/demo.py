@@ -7,6 +7,8 @@ the answers of one instruction type in its data are wrong.
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,7 +112,6 @@ def _close(
         for problem in problems:
             console.print(f"  {problem}", style="red")
         return
-    model = f'{{"model": "{ALIAS}", "messages": [{{"role": "user", "content": "{_QUESTION}"}}]}}'
     console.print(
         f"The story went as it should: round one passed and {ALIAS!r} is "
         f"{first.record.decision.candidate};\nround two was blocked for {CORRUPTED!r}, so "
@@ -124,7 +125,7 @@ def _close(
     console.print(f"serve    {serve}", soft_wrap=True, markup=False)
     console.print(
         "ask      curl -s http://127.0.0.1:8000/v1/chat/completions "
-        f"-H 'content-type: application/json' \\\n           -d '{model}'",
+        f"-H 'content-type: application/json' \\\n           -d {_question(first)}",
         soft_wrap=True,
         markup=False,
     )
@@ -132,7 +133,14 @@ def _close(
     console.print(f"again    {again}", soft_wrap=True, markup=False)
 
 
-_QUESTION = "Summarise in one sentence: Mara lives in Oslo. Mara has a red cat. Mara likes soup."
+def _question(outcome: Outcome) -> str:
+    """A held-out item that the version in production answers well, as a quoted request."""
+    verdicts = outcome.record.verdicts
+    scores = {each.item_id: each.score for each in verdicts if each.role == "candidate"}
+    item = max(outcome.record.items, key=lambda each: scores[each.id] or 0)
+    messages = [message.dump() for message in item.messages]
+    return shlex.quote(json.dumps({"model": ALIAS, "messages": messages}))
+
 
 _CARD = """\
 name: pocket-demo
