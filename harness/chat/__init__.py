@@ -1,0 +1,1 @@
+"""The chat contract: one rendering for training, serving and evaluation."""
