@@ -107,11 +107,12 @@ async def _probe(
     """Step 5: every adapter that takes part, and a sample of items through the users' route."""
     versions = dict.fromkeys(each for each in (sides.candidate, sides.baseline, sides.own_judge)
                              if each and "@" in each)  # fmt: skip
+    dtype = plan.recipe.base.dtype
     reporter.stage("probe", len(versions))
     reports = []
     for version in versions:
         manifest = store.manifest(version)
-        reports.append(await probe(client, manifest, base_name=plan.base_name))
+        reports.append(await probe(client, manifest, base_name=plan.base_name, dtype=dtype))
         reporter.advance(1)
     n_chats = await generating.chat_route_agrees(
         plan.evalset.items,

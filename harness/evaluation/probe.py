@@ -15,8 +15,8 @@ from harness.evaluation.client import Client, all_of
 from harness.types import Manifest, ProbeRow, Record
 
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
-"""Largest accepted |log-prob served − log-prob under PEFT| by serving dtype. float32 measures
-5e-7 to 2e-6 (docs/architecture.md); the half precisions allow for their rounding."""
+"""Largest accepted |log-prob served − log-prob under PEFT|, by the coarser of the two dtypes.
+float32 measures 1e-6 to 5e-6; the half precisions allow for their rounding."""
 
 
 class ProbeReport(Record):
@@ -39,9 +39,11 @@ class _Served(NamedTuple):
     base: tuple[float, ...]
 
 
-async def probe(client: Client, manifest: Manifest, *, base_name: str) -> ProbeReport:
-    """Probe every row. Raises ContractError that shows the first row that fails."""
-    version, tolerance = manifest.version, TOLERANCE[manifest.base.dtype]
+async def probe(client: Client, manifest: Manifest, *, base_name: str, dtype: str) -> ProbeReport:
+    """Probe every row on a server that runs in `dtype`. Raises ContractError that shows the first
+    row that fails."""
+    version = manifest.version
+    tolerance = max(TOLERANCE[manifest.base.dtype], TOLERANCE[dtype])
     if not manifest.probes:
         raise ContractError(f"{version}: no probe rows in its manifest; nothing can be proven")
     served = await all_of(_ask(client, version, base_name, row) for row in manifest.probes)

@@ -82,10 +82,10 @@ class OnlyBase(Server):
         return super()._of(row, "base_logprobs" if field == "logprobs" else field)
 
 
-def run(server: Server, of: Manifest | None = None) -> ProbeReport:
+def run(server: Server, of: Manifest | None = None, dtype: str = "float32") -> ProbeReport:
     async def go(url: str) -> ProbeReport:
         async with Client(url, retries=0) as client:
-            return await probe(client, of or manifest(), base_name="pocket")
+            return await probe(client, of or manifest(), base_name="pocket", dtype=dtype)
 
     with fakes.endpoint(server) as fake:
         return asyncio.run(go(fake.url))
@@ -121,6 +121,7 @@ def test_the_row_that_is_served_otherwise_is_named(wrong: dict[str, Any], words:
 def test_half_precision_is_allowed_its_rounding() -> None:
     wrong = Server(logprobs=(-0.5, -0.26))
     assert run(wrong, manifest(dtype="float16")).max_difference == pytest.approx(0.01)
+    assert run(wrong, manifest(dtype="float32"), dtype="bfloat16").tolerance == 0.2
     with pytest.raises(ContractError, match=r"accepted is 0\.0001"):
         run(wrong, manifest(dtype="float32"))
 
@@ -150,7 +151,7 @@ def test_a_server_that_is_down_proves_nothing() -> None:
 
     async def go(url: str) -> ProbeReport:
         async with Client(url, retries=0) as client:
-            return await probe(client, manifest(), base_name="pocket")
+            return await probe(client, manifest(), base_name="pocket", dtype=dtype)
 
     with fakes.endpoint(down) as fake, pytest.raises(EndpointError, match="answered 503"):
         asyncio.run(go(fake.url))
