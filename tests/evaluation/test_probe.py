@@ -151,7 +151,7 @@ def test_a_server_that_is_down_proves_nothing() -> None:
 
     async def go(url: str) -> ProbeReport:
         async with Client(url, retries=0) as client:
-            return await probe(client, manifest(), base_name="pocket", dtype=dtype)
+            return await probe(client, manifest(), base_name="pocket", dtype="float32")
 
     with fakes.endpoint(down) as fake, pytest.raises(EndpointError, match="answered 503"):
         asyncio.run(go(fake.url))
