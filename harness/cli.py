@@ -287,7 +287,12 @@ def _load(path: Path, overrides: list[str] | None) -> LoadedRecipe:
 def _store(home: Path | None) -> Store:
     from harness.store import Store, default_home
 
-    return Store(home.absolute() if home else default_home())
+    path = home.absolute() if home else default_home()
+    if path.exists() and not path.is_dir():
+        raise HarnessError(
+            f"{path}: not a folder", hint="the store is a folder: set --home or HARNESS_HOME"
+        )
+    return Store(path)
 
 
 def _now() -> datetime:

@@ -60,6 +60,8 @@ class Outcome(NamedTuple):
         if ships(decision) and name and "@" not in name and name != "base":
             line = command_line("promote", decision.candidate, "--alias", name, home=home)
             return [f"next     {line}"]
+        if decision.status == "untrusted":
+            return ["next     mend what the rules name, then run the same command again"]
         return ["next     open the report: it shows what dropped, prompt by prompt"]
 
 

@@ -23,6 +23,7 @@ import yaml
 from harness import jsonio, server
 from harness.chat.base import base_dir, max_context
 from harness.errors import ContractError
+from harness.evaluation.cache import Cache
 from harness.evaluation.client import key_from_env, require_access
 from harness.evidence import Evidence, gather, recall
 from harness.outcome import Outcome, latest_decision, write_reports
@@ -60,7 +61,7 @@ def run_round(
     plan = make_plan(loaded)
     check_names(plan, store)
     if store.find_trained(plan.train_key) is None:
-        _require_server(plan)
+        _require_server(plan, store)
     reporter.done(_plan_line(plan))
     candidate, n_steps = obtain_adapter(plan, store, reporter)
     sides = choose_sides(plan, store, candidate, reporter)
@@ -90,8 +91,11 @@ def run_round(
     return Outcome(record, run, moved, loaded.path)
 
 
-def _require_server(plan: Plan) -> None:
-    """Before a training is spent: the endpoints answer, or a server could be started."""
+def _require_server(plan: Plan, store: Store) -> None:
+    """Before a training is spent: the cache opens, and the endpoints answer or a server could be
+    started."""
+    with Cache(store.home / "cache.sqlite"):
+        pass
     compute = plan.recipe.compute
     if compute.endpoint:
         server.attach(compute.endpoint, plan.base_name)

@@ -138,8 +138,21 @@ def check_names(plan: Plan, store: Store) -> None:
     if not plan.recipe.judge.endpoint:
         _own_judge(plan, store)
     name = plan.recipe.gate.baseline
-    if name and (name in store.aliases() or "@" in name):
+    if name and not _stands_for_base(plan, store, name):
         _same_base(plan, store.manifest(store.resolve(name)), "gate.baseline")
+
+
+def _stands_for_base(plan: Plan, store: Store, name: str) -> bool:
+    """The base by name, or an alias that does not exist yet. A name like an alias that does is a
+    slip of the keyboard, which must not become an easy baseline: StoreError."""
+    if name in ("base", plan.base_name):
+        return True
+    aliases = store.aliases()
+    if "@" in name or name in aliases:
+        return False
+    if difflib.get_close_matches(name, aliases, n=1, cutoff=0.75):
+        store.resolve(name)
+    return True
 
 
 def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> Sides:
@@ -155,13 +168,9 @@ def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> s
     """The version to beat. An alias that already serves this candidate stands for the version it
     served before, so that repeating a promoted round repeats its comparison."""
     name = plan.recipe.gate.baseline
-    if name in (None, "base", plan.base_name):
-        return plan.base_name
-    assert name is not None
-    if "@" not in name and name not in store.aliases():
-        if difflib.get_close_matches(name, store.aliases(), n=1, cutoff=0.75):
-            store.resolve(name)  # a slip of the keyboard must not become an easy baseline
-        reporter.note(f"  alias {name!r} does not exist yet: the baseline is the untuned base")
+    if name is None or _stands_for_base(plan, store, name):
+        if name not in (None, "base", plan.base_name):
+            reporter.note(f"  alias {name!r} does not exist yet: the baseline is the untuned base")
         return plan.base_name
     version = store.resolve(name)
     if version == candidate and "@" not in name:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from harness.errors import DataError
 from harness.jsonio import read_json, read_jsonl, write_json, write_jsonl
 from harness.types import SCHEMA, Record
 
@@ -43,8 +44,11 @@ class Run:
 
     def done(self, stage: str, made_from: str) -> bool:
         """Whether the stage is complete, made from the same inputs."""
-        path = self.run_dir / f"{stage}.done.json"
-        return path.exists() and read_json(path)["made_from"] == made_from
+        try:
+            value = read_json(self.run_dir / f"{stage}.done.json")
+        except (FileNotFoundError, DataError):
+            return False
+        return isinstance(value, dict) and value.get("made_from") == made_from
 
     def finish(self, stage: str, made_from: str) -> None:
         """Mark a stage complete; call after all its files are written."""

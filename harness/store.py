@@ -146,7 +146,16 @@ class Store:
         """Alias → version."""
         if not self.aliases_path.exists():
             return {}
-        return dict(read_json(self.aliases_path)["aliases"])
+        value = read_json(self.aliases_path)
+        aliases = value.get("aliases") if isinstance(value, dict) else None
+        if not isinstance(aliases, dict) or not all(
+            isinstance(version, str) for version in aliases.values()
+        ):
+            raise StoreError(
+                f"{self.aliases_path}: not an alias file",
+                hint=f"restore it; every move of an alias is in {self.log_path}",
+            )
+        return aliases
 
     def resolve(self, name: str) -> str:
         """The version that an alias or a version means. Raises StoreError for unknown names."""

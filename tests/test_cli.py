@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.pocket import JUDGE_DIR
+from harness.store import Store
 from tests.workbench import harness, write_recipe
 
 Edit = Callable[[Path], object]
@@ -166,4 +168,35 @@ def test_what_a_round_will_need_is_asked_for_before_training(
     done = harness("round", recipe, "--set", override, home=home)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
+    assert not (home / "training").exists()
+
+
+def test_a_baseline_that_is_nearly_an_alias_is_refused_by_check(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path), tmp_path / "home"
+    store = Store(home)
+    version = store.import_version(JUDGE_DIR)
+    store.move_alias("prod", version, at="2030-01-01T00:00:00+00:00", decision=None, run=None)
+    done = harness("check", recipe, "--set", "gate.baseline=prodd", home=home)
+    assert done.returncode == 2
+    assert "no alias 'prodd'" in done.stderr
+    assert "did you mean 'prod'" in done.stderr
+    assert harness("check", recipe, "--set", "gate.baseline=staging", home=home).returncode == 0
+
+
+def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("x")
+    done = harness("versions", home=home)
+    assert done.returncode == 2
+    assert "not a folder" in done.stderr
+
+
+def test_a_damaged_cache_is_named_before_training(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path), tmp_path / "home"
+    home.mkdir()
+    (home / "cache.sqlite").write_text("garbage" * 100)
+    done = harness("round", recipe, home=home)
+    assert done.returncode == 4
+    assert "cache.sqlite of the store: file is not a database" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (home / "training").exists()

@@ -209,3 +209,11 @@ def test_the_home_is_one_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("HARNESS_HOME")
     monkeypatch.chdir(tmp_path)
     assert default_home() == tmp_path / ".harness"
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"aliases": []}', '{"aliases": {"prod": 1}}'])
+def test_a_damaged_alias_file_is_named(store: Store, text: str) -> None:
+    store.home.mkdir()
+    store.aliases_path.write_text(text)
+    with pytest.raises(StoreError, match=r"aliases\.json: not an alias file"):
+        store.aliases()

@@ -11,7 +11,7 @@ from harness.errors import nearest
 from harness.recipe import Gate, Threshold, parse_threshold
 from harness.release import stats
 from harness.release.wording import confidence, figures, to_pass_or_fail, to_reach
-from harness.types import Comparison, RuleResult, SideSummary, SliceComparison, Status
+from harness.types import Comparison, Difference, RuleResult, SideSummary, SliceComparison, Status
 
 
 def apply_rules(comparison: Comparison, gate: Gate) -> tuple[RuleResult, ...]:
@@ -25,6 +25,9 @@ def apply_rules(comparison: Comparison, gate: Gate) -> tuple[RuleResult, ...]:
         *_critical_rules(comparison, gate),
         *_threshold_rules(comparison, gate),
     )
+
+
+_NOTHING_SCORED = "no pair was scored on both sides"
 
 
 def _missing(model: str, side: str, summary: SideSummary, gate: Gate) -> RuleResult:
@@ -52,6 +55,8 @@ def _non_inferior(part: SliceComparison, rule: str, margin: float, gate: Gate) -
     mean, lower, upper = difference.mean, difference.lower, difference.upper
     if mean is None or lower is None or upper is None or difference.p_drop is None:
         return _no_evidence(rule, part.name, _named(part, "no pairs to compare"))
+    if difference.n_missing == difference.n_pairs:
+        return _no_evidence(rule, part.name, _named(part, _NOTHING_SCORED))
     status: Status = "inconclusive"
     seen, bound, limit = figures(mean, lower, -margin)
     if lower > -margin:
@@ -80,8 +85,14 @@ def _non_inferior(part: SliceComparison, rule: str, margin: float, gate: Gate) -
         value=mean,
         bound=lower,
         threshold=-margin,
-        sentence=_named(part, sentence),
+        sentence=_named(part, sentence + _worst_case(difference)),
     )
+
+
+def _worst_case(difference: Difference) -> str:
+    """What a reader must know of a difference with scores missing."""
+    n_missing = difference.n_missing
+    return f" ({n_missing} without a score count as the worst case)" if n_missing else ""
 
 
 def _slice_rules(comparison: Comparison, gate: Gate) -> list[RuleResult]:
@@ -96,6 +107,8 @@ def _slice_rule(part: SliceComparison, n_guarded: int, gate: Gate) -> RuleResult
     mean, p_value = difference.mean or 0.0, difference.p_drop_holm
     seen, limit = figures(mean, -gate.margin)
     status: Status = "pass"
+    if p_value is not None and difference.n_missing == difference.n_pairs:
+        return _no_evidence("slice drop", part.name, _named(part, _NOTHING_SCORED))
     if p_value is None:
         sentence = (
             f"mean difference {seen} on {difference.n_pairs} prompts, fewer than "
@@ -121,7 +134,7 @@ def _slice_rule(part: SliceComparison, n_guarded: int, gate: Gate) -> RuleResult
         value=mean,
         bound=None,
         threshold=-gate.margin,
-        sentence=_named(part, sentence),
+        sentence=_named(part, sentence + _worst_case(difference)),
     )
 
 
