@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 from harness import __version__
@@ -69,6 +70,10 @@ def test_no_placeholder_or_dead_link_is_left() -> None:
             assert (path.parent / link).exists(), f"{path}: {link}"
 
 
-def test_the_version_is_in_the_changelog_or_unreleased() -> None:
-    changelog = (ROOT / "CHANGELOG.md").read_text()
-    assert "## Unreleased" in changelog or f"## {__version__}" in changelog
+def test_the_package_and_its_changelog_agree_on_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+( .*)?", each) for each in headings[1:])
+    assert len(headings) == 1 or headings[1].split()[0] == __version__

@@ -40,8 +40,6 @@ class TrainEvent(NamedTuple):
     loss: float | None
     """Mean loss since the last event; None before the first step."""
     tokens_per_s: float | None
-    left_s: float | None
-    """Seconds to go at the pace so far."""
 
 
 def train(
@@ -188,17 +186,15 @@ class _Tail:
 def _report(tail: _Tail, on_event: Callable[[TrainEvent], None]) -> None:
     for event in tail.read():
         if event["event"] == "begin":
-            on_event(TrainEvent(event["step"], event["n_steps"], None, None, None))
+            on_event(TrainEvent(event["step"], event["n_steps"], None, None))
         elif event["event"] == "log":
             on_event(_progress(event))
 
 
 def _progress(event: dict[str, Any]) -> TrainEvent:
-    elapsed_s, n_done = event["elapsed_s"], event["n_steps_done"]
     return TrainEvent(
         step=event["step"],
         n_steps=event["n_steps"],
         loss=event["loss"],
-        tokens_per_s=event["n_tokens"] / elapsed_s,
-        left_s=elapsed_s / n_done * (event["n_steps"] - event["step"]),
+        tokens_per_s=event["n_tokens"] / event["elapsed_s"],
     )

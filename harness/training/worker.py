@@ -49,11 +49,9 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
     def __init__(self, events: Path) -> None:
         self._events = events
         self._begun_s = 0.0
-        self._first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._begun_s = time.monotonic()
-        self._first_step = state.global_step
         self._write("begin", state)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -64,7 +62,6 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
                 loss=float(logs["loss"]),
                 lr=float(logs["learning_rate"]),
                 n_tokens=int(logs["num_tokens"]),
-                n_steps_done=state.global_step - self._first_step,
             )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -68,13 +68,13 @@ def adapter_of(job_dir: Path) -> bytes:
 
 def test_progress_is_told(finished: Finished) -> None:
     first, *logs = finished.events
-    assert first == TrainEvent(0, 10, None, None, None)
+    assert first == TrainEvent(0, 10, None, None)
     assert [each.step for each in logs] == list(range(1, 11))
     losses = [each.loss for each in logs if each.loss is not None]
     assert len(losses) == 10
     assert losses[-1] < 0.9 * losses[0]
     assert all(each.tokens_per_s and each.tokens_per_s > 0 for each in logs)
-    assert logs[-1].left_s == 0
+    assert logs[-1].step == logs[-1].n_steps
 
 
 def test_every_token_of_the_plan_was_seen(finished: Finished) -> None:
