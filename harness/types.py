@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 SCHEMA: Literal[1] = 1
 """Schema number of every persisted record; raised together with an upgrade path."""
@@ -39,11 +45,29 @@ class Document(Record):
         return self.model_dump(mode="json", by_alias=True)
 
 
+class ToolCall(Record):
+    """One function call of an assistant."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str | None = None
+
+
 class Message(Record):
-    """One chat message."""
+    """One chat message. What is not set is left out of its JSON."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    name: str | None = None
+    reasoning: str | None = None
+    """The thoughts before an assistant's answer, where they are kept apart from it."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    """On a tool's message: the call it answers."""
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value not in (None, (), [])}
 
 
 class Item(Record):
@@ -86,6 +110,8 @@ class ProbeRow(Record):
     """file:line and assistant turn, as training named it."""
     messages: tuple[Message, ...]
     """The chat up to, not including, the trained assistant turn."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Function definitions the template was given (OpenAI's `tools`)."""
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     """What the turn was trained to produce, stop token included."""
@@ -110,8 +136,13 @@ class BaseInfo(Record):
 
 
 class Manifest(Document):
-    """manifest.json beside a published adapter: where it came from and how to trust it."""
+    """manifest.json beside a published adapter: where it came from and how to trust it.
 
+    Schema 2 added objective, quantize and the probes' tools; a manifest of schema 1 is read as
+    one of supervised training on an unquantised base.
+    """
+
+    schema_: Literal[1, 2] = Field(default=2, alias="schema")  # type: ignore[assignment]
     version: str
     """name@digest12; the digest covers weights, adapter config and chat contract."""
     base: BaseInfo
@@ -128,6 +159,9 @@ class Manifest(Document):
     """Digest of all that determines the weights: equal key, equal adapter."""
     parent: str | None = None
     """Version this adapter was continued from."""
+    objective: Literal["sft", "dpo", "kto"] = "sft"
+    quantize: Literal["nf4"] | None = None
+    """How the base was quantised while training; it is served unquantised."""
     seeds: dict[str, int]
     packages: dict[str, str]
     """Package → version of what trained it."""

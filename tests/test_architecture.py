@@ -26,7 +26,9 @@ FLOORS = [
 SAME_FLOOR = {("chat", "recipe"), ("chat", "store"), ("outcome", "plan"), ("types", "jsonio")}
 """Pairs on one floor that do meet: the chat is rendered as a recipe says; a base has a digest."""
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "vllm", "openai", "safetensors"}
-MAY_BE_HEAVY = {"harness/training/worker.py"}
+MAY_BE_HEAVY = {
+    f"harness/training/{name}.py" for name in ("worker", "trainers", "callbacks", "measure")
+}
 SERVE_MAY = {"store", "types", "jsonio", "errors", "chat.contract"}
 
 

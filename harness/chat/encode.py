@@ -8,7 +8,7 @@ of files, formats or trainers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.chat.template import ChatTokenizer
 from harness.errors import DataError
@@ -31,6 +31,12 @@ class Row(NamedTuple):
     """The chat up to, not including, that turn."""
     n_prompt: int
     """Tokens of that turn's serving prompt; the first label stands right after them."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Function definitions the template was given."""
+    rejected: tuple[int, ...] = ()
+    """Preference data: the worse completion after the same prompt, stop token included."""
+    desirable: bool | None = None
+    """Feedback data: whether the completion is one to give."""
 
 
 class _Turn(NamedTuple):

@@ -1,0 +1,147 @@
+"""A recipe file, read and explained.
+
+An unknown key, a wrong type or an option that vLLM cannot load is refused with the file, line and
+key path, before anything is spent. Knows nothing of how the choices are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import ValidationError
+
+from harness.errors import RecipeError, nearest
+from harness.jsonio import digest
+from harness.recipe.judging import Eval, Gate, Judge
+from harness.recipe.section import Name, Section
+from harness.recipe.training import Base, Chat, Compute, Data, Lora, Train
+from harness.yamlio import parse_yaml, read_yaml
+
+_SHOWN = 80
+
+
+class Recipe(Section):
+    """Everything chosen before a run. Paths are as written, relative to the recipe's folder."""
+
+    name: Name
+    base: Base
+    chat: Chat = Chat()
+    data: Data
+    lora: Lora = Lora()
+    train: Train = Train()
+    compute: Compute = Compute()
+    eval: Eval
+    judge: Judge = Judge()
+    gate: Gate = Gate()
+
+    def digest(self) -> str:
+        """SHA-256 of every choice but `compute`; file contents have digests of their own."""
+        return digest(self.model_dump(mode="json", exclude={"compute"}))
+
+
+class LoadedRecipe(NamedTuple):
+    """A recipe, the folder its relative paths start from, and its file."""
+
+    recipe: Recipe
+    root: Path
+    path: Path
+
+    def locate(self, path: str) -> Path:
+        """The file a path of the recipe means. Raises RecipeError for an unknown user."""
+        return locate(self.root, path)
+
+
+def locate(root: Path, path: str) -> Path:
+    """The file or folder a path of a recipe means: `~` is a home folder, a relative path starts
+    from `root`. Raises RecipeError for an unknown user."""
+    try:
+        return root / Path(path).expanduser()
+    except RuntimeError:
+        raise RecipeError(
+            f"the path {path!r} in the recipe: there is no such home folder",
+            hint="accepted: ~/ for your own home folder, or the path written out",
+        ) from None
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read a recipe; `overrides` are `key.path=value` with YAML values.
+
+    Raises RecipeError that names file, line and key path, the value seen and what is accepted.
+    """
+    try:
+        values, lines = read_yaml(path, RecipeError)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file") from None
+    if not isinstance(values, dict):
+        accepted = ", ".join(Recipe.model_fields)
+        raise RecipeError(f"{path}: a recipe is a mapping of sections; accepted: {accepted}")
+    for override in overrides:
+        _override(values, override)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, path, lines) from None
+    return LoadedRecipe(recipe, path.resolve().parent, path)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    where = f"--set {override[:_SHOWN]!r}"
+    if not equals or not key:
+        raise RecipeError(f"{where}: accepted: key.path=value, as in train.lr=1e-4")
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"{where}: {parent!r} is not a section")
+    values[last] = parse_yaml(value, where, RecipeError, numbered=False).value
+
+
+def _explain(error: ValidationError, path: Path, lines: dict[str, int]) -> RecipeError:
+    """The first problem in full, the others counted."""
+    problems = [_problem(dict(each), path, lines) for each in error.errors()]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return RecipeError(problems[0] + more, hint=f"edit {path}, then: harness check {path}")
+
+
+def _problem(error: dict[str, Any], path: Path, lines: dict[str, int]) -> str:
+    parts = [str(part) for part in error["loc"]]
+    key = ".".join(parts)
+    while key and key not in lines and "." in key:
+        key = key.rpartition(".")[0]
+    where = f"{path}:{lines[key]}" if key in lines else str(path)
+    name = ".".join(parts)
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key {name!r}: {nearest(parts[-1], _keys(parts[:-1]))}"
+    if error["type"] == "missing":
+        return f"{where}: required key {name!r} is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not parts or error["type"] == "value_error":
+        return f"{where}: {name + ': ' if name else ''}{message}"
+    seen = repr(error["input"])
+    seen = seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
+    return f"{where}: {name} = {seen}: {message}"
+
+
+def _keys(parts: Sequence[str]) -> list[str]:
+    """Names of the fields at a key path."""
+    model: Any = Recipe
+    for part in parts:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        found = [
+            each
+            for each in (annotation, *get_args(annotation), *_nested(annotation))
+            if isinstance(each, type) and issubclass(each, Section)
+        ]
+        if not found:
+            return []
+        model = found[0]
+    return list(model.model_fields)
+
+
+def _nested(annotation: Any) -> list[Any]:
+    return [inner for each in get_args(annotation) for inner in get_args(each)]
