@@ -105,8 +105,8 @@ async def _probe(
     plan: Plan, store: Store, sides: Sides, run: Run, client: Client, reporter: Reporter
 ) -> ProbeReport:
     """Step 5: every adapter that takes part, and a sample of items through the users' route."""
-    versions = dict.fromkeys(each for each in (sides.candidate, sides.baseline, sides.own_judge)
-                             if each and "@" in each)  # fmt: skip
+    named = (sides.candidate, *sides.rivals, sides.baseline, sides.own_judge)
+    versions = dict.fromkeys(each for each in named if each and "@" in each)
     dtype = plan.recipe.base.dtype
     reporter.stage("probe", len(versions))
     reports = []
@@ -147,9 +147,9 @@ def _probe_rule(report: ProbeReport) -> RuleResult:
 
 
 def _targets(plan: Plan, sides: Sides) -> list[Target]:
-    system = plan.recipe.eval.system
+    system, candidates = plan.recipe.eval.system, (sides.candidate, *sides.rivals)
     targets = [
-        Target(role="candidate", model=sides.candidate, system=system),
+        *(Target(role="candidate", model=each, system=system) for each in candidates),
         Target(role="baseline", model=sides.baseline, system=system),
     ]
     if plan.recipe.eval.include_base:

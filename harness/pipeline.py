@@ -20,30 +20,29 @@ from typing import Any
 
 import yaml
 
-from harness import jsonio, server
+from harness import jsonio, retention, server
 from harness.chat.base import base_dir, max_context
-from harness.errors import ContractError
+from harness.chat.template import template_path
+from harness.errors import ContractError, DataError
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import key_from_env, require_access
 from harness.evidence import Evidence, gather, recall
 from harness.outcome import Outcome, latest_decision, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
 from harness.progress import Reporter
-from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe, locate
+from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
 from harness.release.compare import compare
 from harness.release.gate import decide, ships
 from harness.release.promote import promote
-from harness.release.stats import certifiable_margin
 from harness.report.record import RoundRecord
 from harness.run import Run, write_records
 from harness.store import Store
 from harness.training.launch import TrainEvent, train
 from harness.training.publish import publish
+from harness.training.resume import abandon, job_dir, require_unchanged
 from harness.types import Comparison, Decision, RuleResult
 
 NO_CALLS = {"generated": 0, "judged": 0, "from_cache": 0}
-PRIOR_SD = 1.2
-"""Standard deviation of paired score differences to expect before any was measured."""
 DEFAULT_RANK = 16
 """Room for adapters on a server that starts with an empty store."""
 
@@ -53,21 +52,28 @@ Clock = Callable[[], datetime]
 
 
 def run_round(
-    loaded: LoadedRecipe, store: Store, reporter: Reporter, *, alias: str | None, clock: Clock
+    loaded: LoadedRecipe,
+    store: Store,
+    reporter: Reporter,
+    *,
+    alias: str | None,
+    clock: Clock,
+    restart: bool = False,
 ) -> Outcome:
-    """All nine steps. `alias`: move it on a pass. Raises HarnessError for anything a user can
-    cause; a probe that fails leaves an untrusted decision in the run."""
+    """All nine steps. `alias`: move it on a pass; `restart`: as in `obtain_adapter`. Raises
+    HarnessError for anything a user can cause; a probe that fails leaves an untrusted decision in
+    the run."""
     reporter.stage("check")
-    plan = make_plan(loaded)
+    plan = make_plan(loaded, store, advance=reporter.advance)
     check_names(plan, store)
     if store.find_trained(plan.train_key) is None:
-        _require_server(plan, store)
-    reporter.done(_plan_line(plan))
-    candidate, n_steps = obtain_adapter(plan, store, reporter)
+        require_server(plan, store)
+    reporter.done(plan_line(plan))
+    candidate, n_steps = obtain_adapter(plan, store, reporter, restart=restart)
     sides = choose_sides(plan, store, candidate, reporter)
     run = _open_run(plan, store, sides)
     try:
-        evidence = _evidence(plan, store, sides, run, reporter)
+        evidence = find_evidence(plan, store, sides, run, reporter)
     except ContractError as error:
         reporter.note(f"  {error}", "red")
         decision, nothing = _refusal(plan, sides, error), Evidence((), (), (), NO_CALLS, False)
@@ -91,7 +97,7 @@ def run_round(
     return Outcome(record, run, moved, loaded.path)
 
 
-def _require_server(plan: Plan, store: Store) -> None:
+def require_server(plan: Plan, store: Store) -> None:
     """Before a training is spent: the cache opens, and the endpoints answer or a server could be
     started."""
     with Cache(store.home / "cache.sqlite"):
@@ -166,14 +172,24 @@ def _keep(
     return record
 
 
-def obtain_adapter(plan: Plan, store: Store, reporter: Reporter) -> tuple[str, int]:
-    """Steps 2 and 3: (version, steps trained now); nothing is trained when the store has it."""
+def obtain_adapter(
+    plan: Plan, store: Store, reporter: Reporter, *, restart: bool = False
+) -> tuple[str, int]:
+    """Steps 2 and 3: (version, steps trained now); nothing is trained when the store has it.
+
+    Raises RecipeError where a training of this name was interrupted and recipe, data or processes
+    changed since, unless `restart`, which gives that one up.
+    """
     known = store.find_trained(plan.train_key)
     if known:
         reporter.stage("train")
         reporter.done(f"{known} is in the store already", skipped=True)
         return known, 0
-    job_dir = store.home / "training" / f"{plan.recipe.name}-{plan.train_key[:12]}"
+    training_root = store.home / "training"
+    if restart:
+        abandon(training_root, plan.loaded, plan.prepared)
+    require_unchanged(training_root, plan.loaded, plan.prepared)
+    job = job_dir(training_root, plan.recipe.name, plan.train_key)
     reporter.stage("train", plan.prepared.n_steps)
 
     def show(event: TrainEvent) -> None:
@@ -181,11 +197,12 @@ def obtain_adapter(plan: Plan, store: Store, reporter: Reporter) -> tuple[str, i
         speed = "" if not event.tokens_per_s else f"  {event.tokens_per_s:,.0f} tokens/s"
         reporter.set(event.step, loss + speed)
 
-    n_steps = train(plan.loaded, plan.prepared, job_dir, on_event=show)
+    jsonio.write_json(job / "data.json", plan.prepared.record())
+    n_steps = train(plan.loaded, plan.prepared, job, on_event=show)
     resumed = "" if n_steps == plan.prepared.n_steps else f" ({n_steps} of them now)"
     reporter.done(f"{plan.prepared.n_steps} steps{resumed}")
     reporter.stage("publish")
-    version = publish(plan.loaded, plan.prepared, job_dir, store)
+    version = publish(plan.loaded, plan.prepared, job, store)
     reporter.done(version)
     return version, n_steps
 
@@ -194,14 +211,21 @@ def _open_run(plan: Plan, store: Store, sides: Sides) -> Run:
     """The directory of this question: same recipe, data, evalset, judge and baseline, same run."""
     question = {
         "recipe": plan.recipe.digest(),
-        "evalset": plan.evalset.digest,
+        "evalset": [each.digest for each in (plan.evalset, plan.retention) if each],
         "sides": [sides.candidate, sides.baseline, sides.judge.label],
         "serving": plan.serving,
     }
-    run = Run(store.home / "runs" / f"{plan.recipe.name}-{jsonio.digest(question)[:12]}")
+    run = open_run(plan, store, f"{plan.recipe.name}-{jsonio.digest(question)[:12]}")
+    jsonio.write_json(run.data_path, plan.prepared.record())
+    jsonio.write_json(run.adapter_path, store.manifest(sides.candidate).dump())
+    return run
+
+
+def open_run(plan: Plan, store: Store, run_id: str) -> Run:
+    """A directory under the store's runs with what every question is made of."""
+    run = Run(store.home / "runs" / run_id)
     text = yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False)
     jsonio.write_bytes(run.recipe_path, text.encode())
-    jsonio.write_json(run.adapter_path, store.manifest(sides.candidate).dump())
     if not run.environment_path.exists():
         jsonio.write_json(run.environment_path, _environment())
     write_records(run.items_path, plan.evalset.items)
@@ -216,19 +240,36 @@ def _environment() -> dict[str, Any]:
     return {"python": platform.python_version(), "system": platform.system(), "packages": packages}
 
 
-def _evidence(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporter) -> Evidence:
+def find_evidence(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporter) -> Evidence:
     """Steps 4 to 7, or their records where the run is complete."""
     key = jsonio.digest([sides, plan.serving])
-    if run.done("judge", key) and (recalled := recall(run)):
+    if run.done("judge", key) and (recalled := _recall(plan, run)):
         for stage in ("probe", "generate", "judge"):
             reporter.stage(stage)
             reporter.done("complete in this run", skipped=True)
         return recalled
     with _serving(plan, store, sides, run, reporter) as endpoint:
-        found = asyncio.run(gather(plan, store, sides, run, endpoint, reporter))
+        found = asyncio.run(_asked(plan, store, sides, run, endpoint, reporter))
     if found.complete:
         run.finish("judge", key)
     return found
+
+
+async def _asked(
+    plan: Plan, store: Store, sides: Sides, run: Run, endpoint: str, reporter: Reporter
+) -> Evidence:
+    found = await gather(plan, store, sides, run, endpoint, reporter)
+    return await retention.ask(plan, store, sides, run, found, endpoint, reporter)
+
+
+def _recall(plan: Plan, run: Run) -> Evidence | None:
+    found = recall(run)
+    if found is None or plan.retention is None:
+        return found
+    try:
+        return found._replace(rules=(*found.rules, retention.recall(run, plan.recipe.gate)))
+    except (OSError, ValueError, DataError):
+        return None
 
 
 @contextlib.contextmanager
@@ -239,7 +280,9 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
         yield server.attach(compute.endpoint, plan.base_name).base_url
         return
     versions = [
-        name for name in (sides.candidate, sides.baseline, sides.own_judge or "") if "@" in name
+        name
+        for name in (sides.candidate, *sides.rivals, sides.baseline, sides.own_judge or "")
+        if "@" in name
     ]
     ranks = [store.manifest(version).rank for version in versions]
     recipe, root = plan.recipe, plan.loaded.root
@@ -273,14 +316,15 @@ def _server_spec(
         dtype=base.dtype,
         max_lora_rank=next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank),
         port=compute.port,
-        chat_template=locate(root, chat.template) if chat.template else None,
+        chat_template=template_path(chat, root),
         threads=compute.threads,
         max_context=max_context(base, base_dir(base, root)),
         extra=(*variables, *compute.server_args),
     )
 
 
-def _plan_line(plan: Plan) -> str:
+def plan_line(plan: Plan) -> str:
+    """What the check found, in one line."""
     counts = plan.prepared.counts
     dropped = f", {counts.n_dropped} too long and dropped" if counts.n_dropped else ""
     return (
@@ -295,28 +339,3 @@ def _promote(store: Store, record: RoundRecord, alias: str | None) -> str | None
     key, decision = latest_decision(store, record.decision.candidate)
     promote(store, decision, key, alias=alias, at=record.finished_at, run=record.run_id)
     return alias
-
-
-def check(loaded: LoadedRecipe, store: Store) -> dict[str, Any]:
-    """Step 1 alone, with the names that the store must know."""
-    plan = make_plan(loaded)
-    check_names(plan, store)
-    return _describe(plan)
-
-
-def _describe(plan: Plan) -> dict[str, Any]:
-    counts = plan.prepared.counts._asdict()
-    return {
-        "recipe": plan.recipe.name,
-        "digest": plan.recipe.digest(),
-        "base": plan.recipe.base.model,
-        **counts,
-        "n_steps": plan.prepared.n_steps,
-        "data": plan.prepared.data,
-        "evalset": plan.evalset.label,
-        "n_items": len(plan.evalset.items),
-        "smallest_margin": certifiable_margin(
-            PRIOR_SD, len(plan.evalset.items), plan.recipe.gate.alpha
-        ),
-        "dropped": list(plan.prepared.dropped),
-    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib.metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +20,13 @@ from harness.errors import DataError, EvalsetError, RecipeError, StoreError
 from harness.evaluation import judge as judging
 from harness.evaluation.client import api_url, key_from_env
 from harness.evaluation.evalset import Evalset, find_evalset, load_evalset, messages_of
-from harness.jsonio import digest
+from harness.jsonio import digest, read_json
 from harness.pocket import JUDGE_DIR
 from harness.progress import Reporter
 from harness.recipe import Base, LoadedRecipe, Recipe
 from harness.store import Store, read_manifest
+from harness.training.gather import Observer
+from harness.training.parent import require_parent
 from harness.training.prepare import Prepared, prepare, train_key
 from harness.types import Manifest
 
@@ -37,6 +40,8 @@ class Plan(NamedTuple):
     loaded: LoadedRecipe
     prepared: Prepared
     evalset: Evalset
+    retention: Evalset | None
+    """What the base can do already, and the candidate may not forget."""
     chat: ChatTokenizer
     base_name: str
     max_context: int
@@ -59,33 +64,77 @@ class Sides(NamedTuple):
     judge: judging.JudgeIdentity
     own_judge: str | None
     """The judge's name on the round's own server; None where another endpoint judges."""
+    rivals: tuple[str, ...] = ()
+    """Further candidates of the same session: the other points of a sweep."""
 
 
-def make_plan(loaded: LoadedRecipe) -> Plan:
-    """Step 1: everything that can be found wrong without a model call."""
+def make_plan(
+    loaded: LoadedRecipe,
+    store: Store,
+    *,
+    observers: Sequence[Observer] = (),
+    advance: Callable[[int], None] = lambda n: None,
+) -> Plan:
+    """Step 1: everything that can be found wrong without a model call. The plan's recipe names
+    the version that an alias in lora.init_from stands for, with its rank and targets.
+
+    `observers` see every example once; `advance` hears how many examples more were read.
+    """
+    loaded, parent_dir = _continued(loaded, store)
     recipe = loaded.recipe
     directory = base_dir(recipe.base, loaded.root)
     prompt = recipe.judge.prompt
     evalset = load_evalset(
         find_evalset(recipe.eval.evalset, loaded.root), loaded.locate(prompt) if prompt else None
     )
+    retention = None
+    if recipe.eval.retention:
+        retention = load_evalset(find_evalset(recipe.eval.retention, loaded.root, "retention"))
     _check_slices(recipe, evalset)
     if recipe.judge.endpoint:
         api_url(recipe.judge.endpoint)
         key_from_env(recipe.judge.api_key_env, recipe.judge.endpoint)
     chat = load_chat(loaded, directory)
-    _require_renderable(evalset, chat, recipe)
-    prepared = prepare(loaded)
+    evalsets = [each for each in (evalset, retention) if each]
+    for each in evalsets:
+        _require_renderable(each, chat, recipe)
+    prepared = prepare(
+        loaded,
+        parent_dir=parent_dir,
+        items=[(each.label, item) for each in evalsets for item in each.items],
+        observers=observers,
+        advance=advance,
+    )
+    if recipe.lora.init_from:
+        _same_base(prepared, store.manifest(recipe.lora.init_from), "lora.init_from")
     return Plan(
         loaded=loaded,
         prepared=prepared,
         evalset=evalset,
+        retention=retention,
         chat=chat,
         base_name=served_name(recipe.base),
         max_context=max_context(recipe.base, directory),
         serving=_serving(recipe, prepared),
         train_key=train_key(loaded, prepared),
     )
+
+
+def _continued(loaded: LoadedRecipe, store: Store) -> tuple[LoadedRecipe, Path | None]:
+    """The recipe with lora.init_from resolved, and that version's folder."""
+    lora = loaded.recipe.lora
+    if lora.init_from is None:
+        return loaded, None
+    try:
+        version = store.resolve(lora.init_from)
+        store.verify(version)
+    except StoreError as error:
+        raise RecipeError(f"lora.init_from: {error}", hint=error.hint) from None
+    directory = base_dir(loaded.recipe.base, loaded.root)
+    config = read_json(store.version_dir(version) / "adapter_config.json")
+    lora = require_parent(lora.model_copy(update={"init_from": version}), config, directory)
+    recipe = loaded.recipe.model_copy(update={"lora": lora})
+    return loaded._replace(recipe=recipe), store.version_dir(version)
 
 
 def served_name(base: Base) -> str:
@@ -139,7 +188,8 @@ def check_names(plan: Plan, store: Store) -> None:
         _own_judge(plan, store)
     name = plan.recipe.gate.baseline
     if name and not _stands_for_base(plan, store, name):
-        _same_base(plan, store.manifest(store.resolve(name)), "gate.baseline")
+        manifest = store.manifest(store.resolve(name))
+        _same_base(plan.prepared, manifest, "gate.baseline")
 
 
 def _stands_for_base(plan: Plan, store: Store, name: str) -> bool:
@@ -161,7 +211,7 @@ def choose_sides(plan: Plan, store: Store, candidate: str, reporter: Reporter) -
     own_judge = None if plan.recipe.judge.endpoint else _own_judge(plan, store)
     if own_judge and plan.recipe.judge.model == JUDGE_NAME:
         store.import_version(JUDGE_DIR)
-    return Sides(candidate, baseline, _judge(plan, own_judge), own_judge)
+    return Sides(candidate, baseline, judge_identity(plan, own_judge), own_judge)
 
 
 def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> str:
@@ -177,12 +227,11 @@ def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> s
         served = store.served(name)
         version = served[-2] if len(served) > 1 else plan.base_name
     if version != plan.base_name:
-        _same_base(plan, store.manifest(version), "gate.baseline")
+        _same_base(plan.prepared, store.manifest(version), "gate.baseline")
     return version
 
 
-def _same_base(plan: Plan, theirs: Manifest, key: str) -> None:
-    ours = plan.prepared
+def _same_base(ours: Prepared, theirs: Manifest, key: str) -> None:
     # Stop tokens are sent with every request, so they may differ.
     contract = theirs.contract.model_copy(update={"stop_ids": ours.contract.stop_ids})
     differences = drift(ours.contract, contract)
@@ -196,7 +245,8 @@ def _same_base(plan: Plan, theirs: Manifest, key: str) -> None:
         )
 
 
-def _judge(plan: Plan, own_judge: str | None) -> judging.JudgeIdentity:
+def judge_identity(plan: Plan, own_judge: str | None) -> judging.JudgeIdentity:
+    """Who judges the plan's evalset, with which prompt; `own_judge` is served by the round."""
     settings = plan.recipe.judge
     served_by = settings.endpoint or plan.serving
     return judging.identify(
@@ -219,5 +269,5 @@ def _own_judge(plan: Plan, store: Store) -> str:
                 f"judge.model: {error}",
                 hint="set judge.endpoint for a judge that another server runs",
             ) from None
-    _same_base(plan, manifest, "judge.model")
+    _same_base(plan.prepared, manifest, "judge.model")
     return manifest.version

@@ -29,6 +29,7 @@ class Run:
         self.verdicts_path = run_dir / "verdicts.jsonl"
         self.comparison_path = run_dir / "comparison.json"
         self.decision_path = run_dir / "decision.json"
+        self.data_path = run_dir / "data.json"
         self.adapter_path = run_dir / "adapter.json"
         self.probe_path = run_dir / "probe.json"
         self.environment_path = run_dir / "env.json"

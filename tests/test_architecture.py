@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"demo"},
+    {"demo", "sweep"},
     {"pipeline"},
-    {"evidence"},
+    {"retention"},
+    {"evidence", "checkup"},
     {"outcome", "plan"},
     {"training", "evaluation", "release", "report"},
     {"chat", "recipe", "store", "run", "server", "progress", "pocket"},
@@ -27,7 +28,8 @@ SAME_FLOOR = {("chat", "recipe"), ("chat", "store"), ("outcome", "plan"), ("type
 """Pairs on one floor that do meet: the chat is rendered as a recipe says; a base has a digest."""
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "vllm", "openai", "safetensors"}
 MAY_BE_HEAVY = {
-    f"harness/training/{name}.py" for name in ("worker", "trainers", "callbacks", "measure")
+    f"harness/training/{name}.py"
+    for name in ("worker", "trainers", "arguments", "models", "callbacks", "measure")
 }
 SERVE_MAY = {"store", "types", "jsonio", "errors", "chat.contract"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -34,16 +33,13 @@ def test_every_drawn_path_exists() -> None:
     assert [path for path in sorted(drawn()) if not (ROOT / path).exists()] == []
 
 
-def test_every_module_is_drawn() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "harness", "serve"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    modules = {path for path in listed if path.endswith(".py") and "__init__" not in path}
-    assert sorted(modules - drawn()) == []
+def test_every_room_is_drawn() -> None:
+    """Folders of packages, and the modules that stand beside them."""
+    package = ROOT / "harness"
+    rooms = [path.parent for path in package.glob("*/__init__.py")]
+    wanted = {f"harness/{path.name}/" for path in rooms if path != package}
+    wanted |= {f"harness/{path.name}" for path in package.glob("*.py")}
+    assert sorted(wanted - drawn() - {"harness/__init__.py"}) == []
 
 
 def test_the_commands_it_shows_exist(tmp_path: Path) -> None:

@@ -109,9 +109,20 @@ def test_a_version_is_imported_whole_or_refused(store: Store, tmp_path: Path) ->
 def test_a_manifest_of_another_schema_is_refused(store: Store) -> None:
     version = publish(store)
     path = store.version_dir(version) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 3}))
     with pytest.raises(StoreError, match=r"manifest\.json: schema"):
         store.manifest(version)
+
+
+def test_a_manifest_of_schema_1_is_one_of_supervised_training(store: Store) -> None:
+    version = publish(store)
+    path = store.version_dir(version) / "manifest.json"
+    old = json.loads(path.read_text())
+    for key in ("objective", "quantize"):
+        del old[key]
+    path.write_text(json.dumps(old | {"schema": 1}))
+    manifest = store.manifest(version)
+    assert (manifest.objective, manifest.quantize, manifest.dump()["schema"]) == ("sft", None, 1)
 
 
 def test_an_alias_moves_and_remembers(store: Store) -> None:

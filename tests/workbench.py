@@ -66,7 +66,7 @@ def harness(*args: object, home: Path, timeout_s: float = 300) -> subprocess.Com
 def harness_json(*args: object, home: Path) -> Any:
     """What a command that exits 0 prints with --json."""
     done = harness(*args, "--json", home=home)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
     return json.loads(done.stdout)
 
 

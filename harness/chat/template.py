@@ -1,34 +1,38 @@
 """One rendering of chats for training, serving and evaluation.
 
-Renders through the tokenizer's own `apply_chat_template` and encodes without added special
-tokens, which is what vLLM does with a chat request. Knows nothing of labels or of servers.
+Renders with the template that transformers compiles and encodes without added special tokens,
+which is what vLLM does with a chat request. Knows nothing of labels or of servers.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.chat.base import base_dir, read_config
+from harness.chat.base import base_dir
+from harness.chat.builtin import BUILTIN, builtin_path, builtin_source
+from harness.chat.jinja import compile_template, takes_parts
+from harness.chat.tokenizer import Tokenizer, configured_stops
+from harness.chat.wire import request_tools, template_messages
 from harness.errors import DataError, RecipeError
-from harness.recipe import LoadedRecipe
+from harness.recipe import Chat, LoadedRecipe, locate
 from harness.types import Message
 
-GENERIC_TRUSTED = ("llama", "qwen3")
-"""Model types whose own word that their tokenizer is a generic one AutoTokenizer believes."""
-
-
 BYTE_ORDER_MARK = "\ufeff"
+_MARK = "Zq7thoughts"
 
 
 class ChatTokenizer:
     """A base's tokenizer together with one chat template, its variables and its stop tokens.
 
     `template` is the Jinja source, `kwargs` the variables given to it, `stop_ids` the sorted ids
-    at which a completion ends: the tokenizer's and the generation config's end tokens and `stop`.
+    at which a completion ends: the tokenizer's and the generation config's end tokens, `stop`, and
+    the end token of a built-in template.
     """
 
     def __init__(
@@ -38,33 +42,59 @@ class ChatTokenizer:
         template: str | None = None,
         kwargs: Mapping[str, Any] | None = None,
         stop: Sequence[str] = (),
+        allow_special_tokens: bool = False,
     ) -> None:
-        """`template` None means the base's own. Raises RecipeError for a tokenizer that does not
-        load, a missing template, a reserved variable or a stop text that is not one token."""
-        self._tokenizer = _load_tokenizer(directory)
-        self.template = template if template is not None else _own_template(self._tokenizer)
+        """`template` None means the base's own; else a name in `BUILTIN`, or Jinja source.
+        `allow_special_tokens`: train on messages that spell one. Raises RecipeError for a
+        tokenizer that does not load, a template that is missing or not Jinja, a reserved
+        variable, a stop text that is not one token, or a built-in template whose end token the
+        tokenizer lacks."""
+        self._tokenizer = Tokenizer(directory)
+        self.template, self._tool_template = self._find_template(template)
+        self._compiled = compile_template(self.template)
+        self._takes_parts = takes_parts(self.template)
         self.kwargs = dict(kwargs or {})
+        self.allow_special_tokens = allow_special_tokens
         self._refuse_reserved()
-        self.stop_ids = self._find_stops(directory, stop)
+        self.stop_ids = self._find_stops(directory, stop, template)
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    def with_kwargs(self, **kwargs: Any) -> ChatTokenizer:
+        """The same with these variables given to the template as well."""
+        other = copy.copy(self)
+        other.kwargs = self.kwargs | kwargs
+        for name in ("reads_reasoning", "_variables"):
+            other.__dict__.pop(name, None)
+        return other
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
         """The chat as text. Raises DataError with the template's own words when it refuses the
-        chat, RecipeError when the template is not Jinja."""
+        chat, and for tools that a server refuses."""
         import jinja2
 
-        try:
-            text = self._tokenizer.apply_chat_template(
-                [{"role": each.role, "content": each.content} for each in messages],
-                chat_template=self.template,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                **self.kwargs,
+        if tools and self._tool_template:
+            raise DataError(
+                "the base has a template of its own for chats with tools, which one server cannot "
+                "serve beside the other",
+                hint="save the one that is meant to a file and name it in chat.template",
             )
-        except jinja2.TemplateSyntaxError as error:
-            raise RecipeError(
-                f"chat.template: line {error.lineno}: {error.message}",
-                hint="the template must be Jinja as transformers renders it",
-            ) from None
+        try:
+            return str(
+                self._compiled.render(
+                    messages=template_messages(messages, parts=self._takes_parts),
+                    tools=request_tools(tools) if tools else None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                    **self._variables,
+                )
+            )
+        except DataError:
+            raise
         except jinja2.TemplateError as error:
             raise DataError(f"the chat template refuses this chat: {error}") from None
         except Exception as error:  # a template is a program and can fail in every way
@@ -72,56 +102,92 @@ class ChatTokenizer:
                 f"the chat template fails on this chat: {type(error).__name__}: {error}",
                 hint="correct chat.template, or the chat",
             ) from None
-        return str(text)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of `text` as it stands; special tokens written in it count as such."""
-        return tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return self._tokenizer.encode(text)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def encode_all(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """`encode` of each text; one call is faster than several."""
+        return self._tokenizer.encode_all(texts)
+
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...]:
         """The token ids a server feeds the model for this chat. Raises as `render`."""
-        return self.encode(self.render(messages, add_generation_prompt=True))
+        return self.encode(self.render(messages, add_generation_prompt=True, tools=tools))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, special tokens included."""
-        return str(self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+        return self._tokenizer.decode(ids)
 
     def backend(self) -> dict[str, Any]:
         """The tokenizer's whole definition, as tokenizer.json would hold it."""
-        return dict(json.loads(self._tokenizer.backend_tokenizer.to_str()))
+        return self._tokenizer.definition()
 
     def special(self) -> dict[str, tuple[str, int]]:
         """Name of each special token → its text and id."""
-        named = self._tokenizer.special_tokens_map.items()
-        texts = {name: text for name, text in named if isinstance(text, str)}
-        ids = self._tokenizer.convert_tokens_to_ids
-        return {name: (text, int(ids(text))) for name, text in sorted(texts.items())}
+        return self._tokenizer.special()
 
     @property
     def special_ids(self) -> tuple[int, ...]:
         """Ids of the named special tokens; vLLM lets constrained output end at any of them."""
         return tuple(sorted({number for _, number in self.special().values()}))
 
+    @cached_property
+    def special_texts(self) -> re.Pattern[str] | None:
+        """Matches where text spells a special token or a stop token of the tokenizer."""
+        return self._tokenizer.special_texts(self.stop_ids)
+
+    @cached_property
+    def reads_reasoning(self) -> bool:
+        """Whether the template shows a message's `reasoning`, with these variables. False for a
+        template that refuses even a plain chat."""
+        answer = Message(role="assistant", content="4", reasoning=_MARK)
+        try:
+            asked = (Message(role="user", content="2 + 2?"), answer)
+            return _MARK in self.render(asked, add_generation_prompt=False)
+        except DataError:
+            return False
+
+    @cached_property
+    def _variables(self) -> dict[str, Any]:
+        return {**self._tokenizer.variables, **self.kwargs}
+
+    def _find_template(self, template: str | None) -> tuple[str, bool]:
+        """The source, and whether a server would take another one for chats with tools."""
+        if template in BUILTIN:
+            return builtin_source(template), False
+        if template is not None:
+            return template, False
+        loaded = self._tokenizer.loaded
+        try:
+            source = str(loaded.get_chat_template())
+        except ValueError:
+            raise RecipeError(
+                "chat.template: the base's tokenizer has no chat template",
+                hint=f"set chat.template to a Jinja file, or to one of {', '.join(BUILTIN)}",
+            ) from None
+        own = loaded.chat_template
+        return source, isinstance(own, dict) and own.get("tool_use", source) != source
+
     def _refuse_reserved(self) -> None:
-        reserved = set(inspect.signature(self._tokenizer.apply_chat_template).parameters)
-        for name in sorted(self.kwargs.keys() & (reserved | {"messages"})):
+        reserved = inspect.signature(self._tokenizer.loaded.apply_chat_template).parameters
+        for name in sorted(self.kwargs.keys() & (reserved.keys() | {"messages"})):
             raise RecipeError(
                 f"chat.kwargs.{name}: this name is reserved by the renderer",
                 hint="give only variables that the chat template reads",
             )
 
-    def _find_stops(self, directory: Path, stop: Sequence[str]) -> tuple[int, ...]:
-        found = _configured_stops(directory)
-        if self._tokenizer.eos_token_id is not None:
-            found.add(int(self._tokenizer.eos_token_id))
-        for text in stop:
-            ids = self.encode(text)
-            if len(ids) != 1:
-                raise RecipeError(
-                    f"chat.stop: {text!r} is {len(ids)} tokens for this tokenizer; "
-                    "accepted: text of exactly one token"
-                )
-            found.add(ids[0])
+    def _find_stops(
+        self, directory: Path, stop: Sequence[str], template: str | None
+    ) -> tuple[int, ...]:
+        found = configured_stops(directory)
+        own = self._tokenizer.loaded.eos_token_id
+        found |= set() if own is None else {int(own)}
+        found |= {self._one_token(text) for text in stop}
+        if template in BUILTIN:
+            found |= self._end_of(template)
         if not found:
             raise RecipeError(
                 f"chat.stop: {directory} names no end token, so an answer would never end",
@@ -129,81 +195,70 @@ class ChatTokenizer:
             )
         return tuple(sorted(found))
 
+    def _one_token(self, text: str) -> int:
+        ids = self.encode(text)
+        if len(ids) != 1:
+            raise RecipeError(
+                f"chat.stop: {text!r} is {len(ids)} tokens for this tokenizer; "
+                "accepted: text of exactly one token"
+            )
+        return ids[0]
+
+    def _end_of(self, name: str) -> set[int]:
+        """The end token of a built-in template. Raises RecipeError where the base has none."""
+        own = self._tokenizer.named.get("eos_token")
+        wanted = BUILTIN[name] or own
+        ids = self.encode(wanted) if wanted else ()
+        if len(ids) == 1:
+            return set(ids)
+        raise RecipeError(
+            f"chat.template = {name!r}: this base's tokenizer has no {wanted or 'eos_token'} "
+            "token, with which every answer ends in this format, and a new token cannot be served",
+            hint=f"use alpaca, which ends with {own}, or a file" if own else "use a file",
+        )
+
 
 def load_chat(loaded: LoadedRecipe, directory: Path | None = None) -> ChatTokenizer:
     """The chat tokenizer a recipe asks for; `directory` is its base's, if already known.
 
-    Raises RecipeError when the template file cannot be read, or as `ChatTokenizer`.
+    `chat.template: chatml` (or llama3, alpaca) is the built-in one, also where a file of that
+    name lies beside the recipe; `./chatml` is the file. Raises RecipeError when the template file
+    cannot be read, or as `ChatTokenizer`.
     """
     chat = loaded.recipe.chat
-    directory = directory or base_dir(loaded.recipe.base, loaded.root)
-    template = None
-    if chat.template is not None:
-        path = loaded.locate(chat.template)
-        try:
-            template = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise RecipeError(
-                f"chat.template = {chat.template!r}: {path} cannot be read: {error}",
-                hint="give a Jinja file in UTF-8, or leave chat.template out for the base's own",
-            ) from None
-        if template.startswith(BYTE_ORDER_MARK):
-            raise RecipeError(
-                f"chat.template = {chat.template!r}: {path} starts with a byte order mark, which "
-                "the server would put before every prompt",
-                hint="save it without a byte order mark (UTF-8, not UTF-8 with BOM)",
-            )
-    return ChatTokenizer(directory, template=template, kwargs=chat.kwargs, stop=chat.stop)
-
-
-def _load_tokenizer(directory: Path) -> Any:
-    """As vLLM does, with AutoTokenizer; where that would take the generic class, directly with
-    that class, which spares importing torch."""
-    if _is_generic(directory):
-        from transformers import PreTrainedTokenizerFast as Loader
-    else:
-        from transformers import AutoTokenizer as Loader
-    try:
-        return Loader.from_pretrained(directory)
-    except Exception as error:  # the tokenizers library raises bare exceptions
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RecipeError(
-            f"base.model: the tokenizer in {directory} does not load: {reason}",
-            hint="give a model directory with a complete tokenizer",
-        ) from None
-
-
-def _is_generic(directory: Path) -> bool:
-    config = read_config(directory, "tokenizer_config.json")
-    return (
-        (directory / "tokenizer.json").is_file()
-        and config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
-        and "auto_map" not in config
-        and read_config(directory, "config.json").get("model_type") in GENERIC_TRUSTED
+    template, path = chat.template, template_path(chat, loaded.root)
+    if template is not None and template not in BUILTIN and path is not None:
+        template = _read_template(template, path)
+    return ChatTokenizer(
+        directory or base_dir(loaded.recipe.base, loaded.root),
+        template=template,
+        kwargs=chat.kwargs,
+        stop=chat.stop,
+        allow_special_tokens=chat.allow_special_tokens,
     )
 
 
-def _own_template(tokenizer: Any) -> str:
+def template_path(chat: Chat, root: Path) -> Path | None:
+    """The Jinja file a server must be started with (--chat-template); None: the base's own.
+    `root` is the folder a relative path starts from."""
+    if chat.template is None:
+        return None
+    return builtin_path(chat.template) if chat.template in BUILTIN else locate(root, chat.template)
+
+
+def _read_template(name: str, path: Path) -> str:
     try:
-        return str(tokenizer.get_chat_template())
-    except ValueError:
+        template = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise RecipeError(
-            "chat.template: the base's tokenizer has no chat template",
-            hint="set chat.template to a Jinja file",
+            f"chat.template = {name!r}: {path} cannot be read: {error}",
+            hint=f"give a Jinja file in UTF-8, one of {', '.join(BUILTIN)}, or leave chat.template "
+            "out for the base's own",
         ) from None
-
-
-def _configured_stops(directory: Path) -> set[int]:
-    """End tokens of generation_config.json, or of config.json where that file is absent, which
-    is where vLLM looks."""
-    generation = directory / "generation_config.json"
-    name = generation.name if generation.is_file() else "config.json"
-    value = read_config(directory, name).get("eos_token_id")
-    ids = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(type(each) is int and 0 <= each < 2**31 for each in ids):
+    if template.startswith(BYTE_ORDER_MARK):
         raise RecipeError(
-            f"base.model: {directory / name}: eos_token_id = {value!r:.60}; "
-            "accepted: a token id, a list of them, or null",
-            hint=f"take {name} from where the model was published",
+            f"chat.template = {name!r}: {path} starts with a byte order mark, which "
+            "the server would put before every prompt",
+            hint="save it without a byte order mark (UTF-8, not UTF-8 with BOM)",
         )
-    return set(ids)
+    return template

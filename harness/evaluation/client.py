@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.chat.wire import request_messages
 from harness.errors import EndpointError
 from harness.evaluation.answers import Answer, read_chat, read_completions
 from harness.types import Message
@@ -96,7 +97,7 @@ class Client:
             self._client.chat.completions.with_raw_response.create,
             read_chat,
             model,
-            messages=[message.dump() for message in messages],
+            messages=request_messages(messages),
             **options,
         )
         return self._without_key(answer)

@@ -51,15 +51,15 @@ class Evalset(NamedTuple):
         return f"{self.card.name}@{self.digest[:12]}"
 
 
-def find_evalset(name: str, root: Path) -> Path:
-    """The folder that a recipe's `eval.evalset` means: a path, or a shipped name. Raises
+def find_evalset(name: str, root: Path, key: str = "evalset") -> Path:
+    """The folder that a recipe's `eval.<key>` means: a path, or a shipped name. Raises
     EvalsetError for neither."""
     for path in (locate(root, name), SHIPPED_DIR / name):
         if _is_evalset(path):
             return path
     shipped = [path.parent.name for path in SHIPPED_DIR.glob("*/items.jsonl")]
     raise EvalsetError(
-        f"eval.evalset = {name!r}: no folder with items.jsonl: {nearest(name, shipped)}",
+        f"eval.{key} = {name!r}: no folder with items.jsonl: {nearest(name, shipped)}",
         hint="name a shipped evalset or a folder with items.jsonl and card.yaml",
     )
 

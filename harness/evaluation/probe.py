@@ -87,12 +87,14 @@ async def _ask(client: Client, version: str, base_name: str, row: ProbeRow) -> _
         [answer] = await client.complete(model, [ids], **options)
         return _completion(answer, row, version)
 
+    # vLLM shows the tools to the template also where they may not be called.
+    tools = {"tools": list(row.tools), "tool_choice": "none"} if row.tools else {}
     chat = await client.chat(
         version,
         row.messages,
         max_tokens=1,
         temperature=0,
-        extra_body={"return_token_ids": True},
+        extra_body={"return_token_ids": True} | tools,
     )
     return _Served(row, chat.prompt_ids, await logprobs(version), await logprobs(base_name))
 

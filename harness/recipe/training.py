@@ -186,19 +186,37 @@ class Train(Section):
 
 _RUN = "it is what makes a run resumable and its adapter the same"
 _ENCODED = "rows reach TRL encoded, as they will be served"
+_ORDER = "the seeds and train.batch decide which rows are visited when"
+_EVALUATED = "answers are evaluated in the round, on its evalset"
+_LOADED = "the base is loaded as the section base says"
+_REFERENCE = "the reference is the base or the parent, asked with each batch and without dropout"
 _OURS = {
     **dict.fromkeys(
         ("output_dir", "resume_from_checkpoint", "save_only_model", "enable_jit_checkpoint",
          "save_strategy", "save_total_limit", "load_best_model_at_end", "push_to_hub",
-         "remove_unused_columns", "data_seed", "full_determinism", "max_steps"),
+         "remove_unused_columns", "ignore_data_skip", "local_rank"),
         _RUN,
     ),
     **dict.fromkeys(
         ("assistant_only_loss", "completion_only_loss", "chat_template_path", "eos_token",
          "pad_token", "max_length", "max_prompt_length", "max_completion_length",
-         "truncation_mode", "dataset_text_field", "dataset_kwargs", "packing"),
+         "max_seq_length", "truncation_mode", "dataset_text_field", "dataset_kwargs",
+         "packing", "packing_strategy", "eval_packing"),
         _ENCODED,
     ),
+    **dict.fromkeys(
+        ("data_seed", "train_sampling_strategy", "shuffle_dataset", "dataloader_drop_last",
+         "auto_find_batch_size", "accelerator_config"),
+        _ORDER,
+    ),
+    **dict.fromkeys(("eval_strategy", "evaluation_strategy", "eval_on_start"), _EVALUATED),
+    **dict.fromkeys(("model_init_kwargs", "trust_remote_code"), _LOADED),
+    **dict.fromkeys(
+        ("precompute_ref_log_probs", "precompute_ref_batch_size", "disable_dropout",
+         "sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),
+        _REFERENCE,
+    ),
+    "max_steps": "set train.max_steps",
     "seed": "set train.seed",
     "learning_rate": "set train.lr",
     "num_train_epochs": "set train.epochs",

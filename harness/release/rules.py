@@ -95,6 +95,13 @@ def _worst_case(difference: Difference) -> str:
     return f" ({n_missing} without a score count as the worst case)" if n_missing else ""
 
 
+def retained(comparison: Comparison, gate: Gate) -> RuleResult:
+    """Whether the candidate holds against the base on the retention evalset."""
+    found = _non_inferior(comparison.overall, "retention", gate.margin, gate)
+    sentence = f"on {comparison.evalset}, against the base: {found.sentence}"
+    return found.model_copy(update={"sentence": sentence})
+
+
 def _slice_rules(comparison: Comparison, gate: Gate) -> list[RuleResult]:
     """One result per slice, the worst difference first."""
     n_guarded = sum(part.guarded for part in comparison.slices)

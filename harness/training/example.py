@@ -5,9 +5,13 @@ Knows nothing of files or of tokens.
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from harness.types import Message
+
+SHOWN = 60
+"""Characters of a value in an error message."""
 
 
 class Example(NamedTuple):
@@ -33,3 +37,22 @@ class Skipped(NamedTuple):
 
     source: str
     reason: str
+    hint: str | None = None
+    """What to do about it, where there is more to say than to correct the row."""
+
+
+class BadRow(ValueError):
+    """Why a row cannot be trained on; its place is known where it is caught. `hint`: what to do."""
+
+    def __init__(self, reason: str, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+def show(value: Any) -> str:
+    """A value in an error message: JSON, cut to a few words."""
+    try:
+        text = json.dumps(value, ensure_ascii=True, default=str)
+    except RecursionError:
+        text = "a value nested too deep to show"
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

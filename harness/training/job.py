@@ -1,7 +1,9 @@
 """A training job's directory: what the launcher writes, the worker reads and publishing checks.
 
-    job.json rows.jsonl         the settings and the rows
+    job.json rows.jsonl         the settings, sealed with a digest, and the rows
+    rows.arrow                  the rows as the worker maps them into memory
     events.jsonl worker.log     progress, one JSON object a line; the worker's own output
+    error.json                  why the worker refused the recipe
     checkpoints/                resumable states; one is whole when it holds COMPLETE
     adapter/ probes.json        the result; probes.json is written last
 
@@ -10,22 +12,22 @@ Knows nothing of torch; the settings are plain JSON.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.chat.encode import Row
-from harness.jsonio import read_json, write_json, write_jsonl
+from harness.errors import DataError
+from harness.jsonio import canonical, digest, file_digest, read_json, write_json
 from harness.recipe import LoadedRecipe
 from harness.training.order import count_visits
-from harness.training.prepare import Prepared, train_key
+from harness.training.prepare import Prepared, ingredients, train_key
 
 N_PROBES = 8
 COMPLETE = "COMPLETE"
-PARENT = "HARNESS_PARENT_PID"
-"""Environment variable with the launcher's process id; the worker stops when it is gone."""
 
 
 class Probe(NamedTuple):
@@ -49,6 +51,14 @@ class JobDir(NamedTuple):
     @property
     def rows(self) -> Path:
         return self.path / "rows.jsonl"
+
+    @property
+    def table(self) -> Path:
+        return self.path / "rows.arrow"
+
+    @property
+    def error(self) -> Path:
+        return self.path / "error.json"
 
     @property
     def events(self) -> Path:
@@ -78,24 +88,86 @@ class JobDir(NamedTuple):
         """Whether the adapter and its evidence are there."""
         return self.probes.is_file()
 
+    def saved_steps(self) -> list[int]:
+        """Steps of the whole checkpoints, in order."""
+        marks = self.checkpoints.glob(f"checkpoint-*/{COMPLETE}")
+        return sorted(int(each.parent.name.removeprefix("checkpoint-")) for each in marks)
+
     def write(self, loaded: LoadedRecipe, prepared: Prepared) -> None:
         """Put the job down; another job's leftovers in the directory are deleted first."""
-        settings = _settings(loaded, prepared)
-        if self.job.is_file() and read_json(self.job)["key"] != settings["key"]:
+        stored = self.read() or {}
+        key = train_key(loaded, prepared)
+        if stored.get("key") != key:
             self.clear()
-        if not self.finished():
-            write_jsonl(self.rows, ([row.input_ids, row.labels] for row in prepared.rows))
-        write_json(self.job, settings)
+        if self.finished():
+            return
+        rows = stored.get("rows")
+        if not self.holds_rows(rows):
+            self.table.unlink(missing_ok=True)
+            rows = _write_rows(self.rows, prepared.rows)
+        settings = {"key": key, "rows": rows} | _settings(loaded, prepared)
+        write_json(self.job, settings | {"seal": digest(settings)})
+
+    def read(self) -> dict[str, Any] | None:
+        """The settings; None where there are none, or they are not as they were written."""
+        try:
+            settings = read_json(self.job)
+            seal = settings.pop("seal")
+        except (FileNotFoundError, DataError, AttributeError, KeyError):
+            return None
+        return settings if digest(settings) == seal else None
+
+    def holds_rows(self, sha256: str | None) -> bool:
+        """Whether the rows are those of this digest."""
+        return self.rows.is_file() and file_digest(self.rows) == sha256
 
     def clear(self) -> None:
         """Delete everything of the job."""
-        for each in (self.job, self.rows, self.events, self.log, self.probes):
+        told = (self.events, self.log, self.error)
+        for each in (self.probes, *told, self.table, self.rows, self.job):
             each.unlink(missing_ok=True)
-        for each in (self.checkpoints, self.adapter):
-            shutil.rmtree(each, ignore_errors=True)
+        for folder in (self.checkpoints, self.adapter):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def select_probes(rows: tuple[Row, ...], stop_ids: tuple[int, ...]) -> list[Probe]:
+def _write_rows(path: Path, rows: Iterable[Row]) -> str:
+    """One JSON object a row; there may be millions, so none is kept. Returns the SHA-256."""
+    temporary, found = path.with_suffix(".part"), hashlib.sha256()
+    with temporary.open("wb") as file:
+        for row in rows:
+            line = canonical(_line(row)) + b"\n"
+            file.write(line)
+            found.update(line)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return found.hexdigest()
+
+
+def _line(row: Row) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "input_ids": row.input_ids,
+        "labels": row.labels,
+        "n_prompt": row.n_prompt,
+        "source": row.source,
+    }
+    if row.rejected:
+        line["rejected"] = row.rejected
+    if row.desirable is not None:
+        line["desirable"] = row.desirable
+    return line
+
+
+def launched_by(loaded: LoadedRecipe) -> dict[str, Any]:
+    """What the checkpoints depend on, though the weights should not: who shares the work."""
+    config = loaded.recipe.compute.accelerate_config
+    return {
+        "processes": loaded.recipe.compute.processes,
+        "accelerate_config": config and file_digest(loaded.locate(config)),
+    }
+
+
+def select_probes(rows: Sequence[Row], stop_ids: tuple[int, ...]) -> list[Probe]:
     """Up to eight rows spread evenly over all."""
     n = min(N_PROBES, len(rows))
     places = [round(i * (len(rows) - 1) / max(1, n - 1)) for i in range(n)]
@@ -110,46 +182,19 @@ def _probe(index: int, row: Row, stop_ids: tuple[int, ...]) -> Probe:
 
 def _settings(loaded: LoadedRecipe, prepared: Prepared) -> dict[str, Any]:
     recipe = loaded.recipe
+    parent_dir = prepared.parent_dir
     return {
-        "key": train_key(loaded, prepared),
+        "made_from": ingredients(loaded, prepared),
         "base_dir": str(prepared.base_dir.absolute()),
+        "parent_dir": parent_dir and str(parent_dir.absolute()),
         "dtype": recipe.base.dtype,
+        "quantize": recipe.base.quantize,
         "n_steps": prepared.n_steps,
         "n_visits": count_visits(recipe.train, len(prepared.rows)),
         "data_seed": recipe.data.seed,
         "lora": recipe.lora.model_dump(mode="json"),
         "train": recipe.train.model_dump(mode="json"),
+        **launched_by(loaded),
+        "report_to": list(recipe.compute.report_to),
         "probes": select_probes(prepared.rows, prepared.contract.stop_ids),
     }
-
-
-_DROPPED = ("ACCELERATE_", "FSDP_", "DEEPSPEED_", "WANDB_", "TRL_", "TORCHELASTIC_", "MASTER_")
-_DROPPED_EXACTLY = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-_SET = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "warning",
-    "PYTHONUNBUFFERED": "1",
-    # Waiting threads that spin make a step ten times slower where another process has the core.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
-
-
-def worker_environment(outer: Mapping[str, str], threads: int | None) -> dict[str, str]:
-    """The worker's environment: offline, silent, one process, one GPU, nothing that would change
-    the training behind the recipe's back. `threads` None leaves the number to torch."""
-    kept = {
-        name: value
-        for name, value in outer.items()
-        if not name.startswith(_DROPPED) and name not in _DROPPED_EXACTLY
-    }
-    package_root = str(Path(__file__).parents[2])
-    found = [package_root, *filter(None, [outer.get("PYTHONPATH")])]
-    kept |= _SET | {"PYTHONPATH": os.pathsep.join(found)}
-    kept["CUDA_VISIBLE_DEVICES"] = outer.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    if threads is not None:
-        kept["OMP_NUM_THREADS"] = str(threads)
-    return kept

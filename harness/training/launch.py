@@ -1,7 +1,7 @@
 """Runs the training worker as a process of its own and tells how it is doing.
 
 A job goes on from its last whole checkpoint, and a finished one is not run again. Knows nothing
-of torch: it reads events.jsonl and the exit status.
+of torch: it reads the job's files, since torch.distributed does not pass exit statuses on.
 """
 
 from __future__ import annotations
@@ -9,27 +9,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import EnvironmentFault, Interrupted
-from harness.jsonio import locked
+from harness.errors import EnvironmentFault, Interrupted, RecipeError
+from harness.jsonio import locked, read_json
 from harness.recipe import LoadedRecipe
 from harness.store import base_digest
-from harness.training.job import PARENT, JobDir, worker_environment
+from harness.training.command import (
+    SAVE_S,
+    require_processes,
+    worker_command,
+    worker_environment,
+)
+from harness.training.job import JobDir
 from harness.training.prepare import Prepared
+from harness.training.resume import require_resumable
 
 _POLL_S = 0.1
-_SAVE_S = 120.0
-"""How long a worker may take to finish its step and save a checkpoint."""
-_ASKED_TO_STOP = 75
+_END_S = 10
+"""How much longer the starter of several processes may take to end than they do."""
 _LOG_LINES = 12
+_FULL = ("No space left on device", "Disk quota exceeded", "file write failed")
+_ROOM = 1 << 20
+"""Bytes free below which a disk is full."""
 
 
 class TrainEvent(NamedTuple):
@@ -54,13 +63,16 @@ def train(
 
     Call it from the main thread: SIGTERM then saves a checkpoint and raises Interrupted, Ctrl-C
     saves one and goes on as KeyboardInterrupt.
-    Raises EnvironmentFault when the worker fails or the base changes meanwhile. No worker
-    outlives this call.
+    Raises RecipeError where the directory holds checkpoints of something else or TRL refuses the
+    recipe, EnvironmentFault when the worker fails, the disk is full or the base changes
+    meanwhile. No worker outlives this call.
     """
+    require_processes(loaded)
     job = JobDir(job_dir)
     job_dir.mkdir(parents=True, exist_ok=True)
     with locked(job.lock):
-        job.write(loaded, prepared)
+        require_resumable(job, loaded, prepared)
+        _write(job, loaded, prepared)
         if job.finished():
             return 0
         resumed_at: list[int] = []
@@ -70,17 +82,28 @@ def train(
             on_event(event)
 
         with _sigterm_as_interrupt():
-            _run(job, loaded.recipe.compute.threads, watch)
+            _run(job, loaded, watch)
         _refuse_changed_base(job, prepared)
     return prepared.n_steps - min(resumed_at, default=0)
 
 
-def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None]) -> None:
+def _write(job: JobDir, loaded: LoadedRecipe, prepared: Prepared) -> None:
+    try:
+        job.write(loaded, prepared)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the rows cannot be written to {job.path}: {error.strerror or error}",
+            hint="make room, then run the same command",
+        ) from None
+
+
+def _run(job: JobDir, loaded: LoadedRecipe, on_event: Callable[[TrainEvent], None]) -> None:
     tail = _Tail(job.events)
+    job.error.unlink(missing_ok=True)
     with job.log.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.training.worker", str(job.path)],
-            env=worker_environment(os.environ, threads) | {PARENT: str(os.getpid())},
+            worker_command(loaded, job.path),
+            env=worker_environment(os.environ, loaded.recipe.compute),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -96,9 +119,9 @@ def _run(job: JobDir, threads: int | None, on_event: Callable[[TrainEvent], None
     finally:
         _stop(worker)
     _report(tail, on_event)
-    if worker.returncode == _ASKED_TO_STOP:
+    if tail.last == "stop":
         raise _interrupted(job)
-    if worker.returncode != 0 or not job.finished():
+    if not job.finished():
         raise _failure(job, worker.returncode)
 
 
@@ -114,24 +137,34 @@ def _refuse_changed_base(job: JobDir, prepared: Prepared) -> None:
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:
-    """Let the worker save and end; kill it when it does not."""
+    """Let the worker save and end; kill it when it does not. Ranks lead sessions of their own and
+    see to it themselves that they do not outlive their starter."""
     if worker.poll() is None:
         worker.terminate()
         try:
-            worker.wait(_SAVE_S)
+            worker.wait(SAVE_S + _END_S)
         except (subprocess.TimeoutExpired, KeyboardInterrupt, _Terminated):
             os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
 
 
 def _interrupted(job: JobDir) -> Interrupted:
-    saved = [int(each.parent.name[11:]) for each in job.checkpoints.glob("checkpoint-*/COMPLETE")]
-    where = f"with step {max(saved)} saved" if saved else "before the first checkpoint"
+    saved = job.saved_steps()
+    where = f"with step {saved[-1]} saved" if saved else "before the first checkpoint"
     return Interrupted(f"training interrupted {where}", hint="run the same command to go on")
 
 
-def _failure(job: JobDir, returncode: int) -> EnvironmentFault:
-    lines = job.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+def _failure(job: JobDir, returncode: int) -> RecipeError | EnvironmentFault:
+    if job.error.is_file():
+        told = read_json(job.error)
+        return RecipeError(told["message"], hint=told["hint"])
+    text = job.log.read_text(errors="replace")
+    lines = text.splitlines()[-_LOG_LINES:]
+    if any(each in line for line in lines for each in _FULL) or _is_full(job.path):
+        return EnvironmentFault(
+            f"the disk of {job.path} is full, so no checkpoint could be saved",
+            hint="make room, then run the same command to go on from the last one",
+        )
     how = f"exit status {returncode}"
     if returncode < 0:
         how = f"signal {-returncode} ({signal.strsignal(-returncode)})"
@@ -142,6 +175,10 @@ def _failure(job: JobDir, returncode: int) -> EnvironmentFault:
         "the training process died with " + "\n  ".join([how, *lines]),
         hint=hint,
     )
+
+
+def _is_full(path: Path) -> bool:
+    return shutil.disk_usage(path).free < _ROOM
 
 
 class _Terminated(BaseException):
@@ -169,6 +206,8 @@ class _Tail:
     """The whole lines that were appended to a file since the last look."""
 
     def __init__(self, path: Path) -> None:
+        self.last = ""
+        """Name of the last event that was read."""
         self._path = path
         self._place = path.stat().st_size if path.exists() else 0
 
@@ -180,7 +219,9 @@ class _Tail:
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._place += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        events = [json.loads(line) for line in whole.splitlines()]
+        self.last = events[-1]["event"] if events else self.last
+        return events
 
 
 def _report(tail: _Tail, on_event: Callable[[TrainEvent], None]) -> None:

@@ -15,7 +15,7 @@ def evidence(model: Any, rows: list[Any], probes: list[Any]) -> list[dict[str, l
     model.eval()
     found = []
     for index, n_prompt, n_completion in probes:
-        ids = rows[index][0][: n_prompt + n_completion]
+        ids = rows[index]["input_ids"][: n_prompt + n_completion]
         tuned = _logprobs(model, ids, n_prompt)
         with model.disable_adapter():
             found.append({"logprobs": tuned, "base_logprobs": _logprobs(model, ids, n_prompt)})

@@ -17,6 +17,7 @@ from harness.recipe import LoadedRecipe
 from harness.store import PUBLISHED, Store, version_id
 from harness.training.job import JobDir, select_probes
 from harness.training.prepare import Prepared, packages, train_key
+from harness.training.targets import suffix
 from harness.types import Manifest, ProbeRow
 
 WEIGHTS = "adapter_model.safetensors"
@@ -45,7 +46,7 @@ def publish(loaded: LoadedRecipe, prepared: Prepared, job_dir: Path, store: Stor
             f"{job_dir}: no finished training of this recipe and data",
             hint="train again; a finished part is not repeated",
         )
-    rank = _check(job.adapter)
+    rank = _check(job.adapter, prepared.parent_dir)
     staged_dir = store.staging_dir(recipe.name)
     try:
         files = _stage(job.adapter, staged_dir, recipe.base.model, prepared.template)
@@ -58,6 +59,9 @@ def publish(loaded: LoadedRecipe, prepared: Prepared, job_dir: Path, store: Stor
             recipe=recipe.digest(),
             data=prepared.data,
             train_key=key,
+            parent=recipe.lora.init_from,
+            objective=recipe.train.objective,
+            quantize=recipe.base.quantize,
             seeds={"data": recipe.data.seed, "train": recipe.train.seed},
             packages=packages(),
             n_rows=len(prepared.rows),
@@ -73,8 +77,9 @@ def _stage(adapter_dir: Path, staged_dir: Path, base: str, template: str) -> dic
     """Write the published files, each readable by a server under another user; name → SHA-256."""
     config = read_json(adapter_dir / CONFIG)
     config["base_model_name_or_path"] = base
-    if isinstance(config["target_modules"], list):
-        config["target_modules"] = sorted(config["target_modules"])
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(config[key], list):
+            config[key] = sorted(config[key])
     write_json(staged_dir / CONFIG, config)
     write_bytes(staged_dir / TEMPLATE, template.encode())
     shutil.copyfile(adapter_dir / WEIGHTS, staged_dir / WEIGHTS)
@@ -82,13 +87,14 @@ def _stage(adapter_dir: Path, staged_dir: Path, base: str, template: str) -> dic
     return {name: file_digest(staged_dir / name) for name in PUBLISHED}
 
 
-def _check(adapter_dir: Path) -> int:
+def _check(adapter_dir: Path, parent_dir: Path | None) -> int:
     """The largest rank. Raises EnvironmentFault, naming the tensor, for what no server should
     load."""
     import numpy as np
 
     pairs = _pairs(adapter_dir / WEIGHTS)
     config = read_json(adapter_dir / CONFIG)
+    ranks = {module: _rank(module, config) for module in pairs}
     for module, (a, b) in pairs.items():
         for side, tensor in (("A", a), ("B", b)):
             if not np.isfinite(tensor).all():
@@ -96,16 +102,36 @@ def _check(adapter_dir: Path) -> int:
                     f"{module}: lora_{side} has values that are not finite",
                     "training diverged: lower train.lr, then train again",
                 )
-        if not a.ndim == b.ndim == 2 or not a.shape[0] == b.shape[1] == config["r"]:
+        if not a.ndim == b.ndim == 2 or not a.shape[0] == b.shape[1] == ranks[module]:
             raise _refusal(
-                f"{module}: shapes {a.shape} and {b.shape} are not a LoRA of rank {config['r']}"
+                f"{module}: shapes {a.shape} and {b.shape} are not a LoRA of rank {ranks[module]}"
             )
     if not any(np.any(b) for _, b in pairs.values()):
         raise _refusal(
             "every lora_B is zero, so the adapter does nothing",
             "raise train.lr or train.max_steps",
         )
-    return int(config["r"])
+    if parent_dir and _equal(pairs, _pairs(parent_dir / WEIGHTS)):
+        raise _refusal(
+            "it is its parent, unchanged", "raise train.lr or train.max_steps, or keep the parent"
+        )
+    return max(ranks.values())
+
+
+def _rank(module: str, config: dict[str, Any]) -> int:
+    ranks: dict[str, int] = config["rank_pattern"]
+    found = (rank for name, rank in ranks.items() if suffix(name).fullmatch(module))
+    return next(found, int(config["r"]))
+
+
+def _equal(ours: dict[str, _Pair], theirs: dict[str, _Pair]) -> bool:
+    import numpy as np
+
+    return ours.keys() == theirs.keys() and all(
+        np.array_equal(one, other)
+        for module in ours
+        for one, other in zip(ours[module], theirs[module], strict=True)
+    )
 
 
 def _pairs(path: Path) -> dict[str, _Pair]:
@@ -142,6 +168,7 @@ def _probes(prepared: Prepared, evidence: list[dict[str, Any]]) -> tuple[ProbeRo
             ProbeRow(
                 source=row.source,
                 messages=row.messages,
+                tools=row.tools,
                 prompt_ids=row.input_ids[:n_prompt],
                 completion_ids=row.input_ids[n_prompt : n_prompt + n_completion],
                 logprobs=values["logprobs"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.chat.encode import IGNORED, Row, encode
 from harness.chat.template import ChatTokenizer
 from harness.errors import DataError
-from harness.types import Message
+from harness.types import Message, ToolCall
 from tests.chat.templates import (
     ALPACA,
     CHATML,
@@ -109,8 +109,8 @@ def test_any_text(texts: list[str]) -> None:
     check(messages, chat, encode(messages, chat, "a.jsonl:1"))
 
 
-def merging_chat(tmp_path: Path, template: str, eos: str) -> ChatTokenizer:
-    return ChatTokenizer(make_tokenizer(tmp_path, eos=eos), template=template)
+def merging_chat(tmp_path: Path, template: str, eos: str, **options: bool) -> ChatTokenizer:
+    return ChatTokenizer(make_tokenizer(tmp_path, eos=eos), template=template, **options)  # type: ignore[arg-type]
 
 
 def test_an_answer_that_would_merge_into_its_prompt_is_split_as_served(tmp_path: Path) -> None:
@@ -146,15 +146,46 @@ def test_history_rewritten_by_the_template_gives_a_row_a_turn(tmp_path: Path) ->
 
 
 def test_a_stop_token_written_in_a_question_is_what_the_server_would_see(tmp_path: Path) -> None:
-    chat = merging_chat(tmp_path, CHATML, "<|im_end|>")
+    chat = merging_chat(tmp_path, CHATML, "<|im_end|>", allow_special_tokens=True)
     messages = chat_of("What is <|im_end|>?", "A token.")
     check(messages, chat, encode(messages, chat, "a.jsonl:1"))
 
 
 @pytest.mark.parametrize(
+    ("messages", "place", "token"),
+    [
+        (chat_of("What is <|im_end|>?", "A token."), "message 1 (user)", "<|im_end|>"),
+        (chat_of("a", "b <s> c"), "message 2 (assistant)", "<s>"),
+        (chat_of("a", "b", system="x<|eot_id|>"), "message 1 (system)", "<|eot_id|>"),
+        ((*chat_of("a"), Message(role="assistant", content="b", reasoning="</s>")),
+         "message 2 (assistant)", "</s>"),
+        ((*chat_of("a"), Message(role="assistant", content="", tool_calls=(
+            ToolCall(name="f", arguments={"x": ["<unk>"]}),))), "message 2 (assistant)", "<unk>"),
+    ],
+    ids=["user", "answer", "system", "thoughts", "call"],
+)  # fmt: skip
+def test_a_special_token_s_text_is_refused_by_name(
+    tmp_path: Path, messages: tuple[Message, ...], place: str, token: str
+) -> None:
+    chat = merging_chat(tmp_path, CHATML, "<|im_end|>")
+    with pytest.raises(DataError) as caught:
+        encode(messages, chat, "a.jsonl:1")
+    assert f"a.jsonl:1 {place}: the text spells the special token {token!r}" in str(caught.value)
+    assert "chat.allow_special_tokens" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("answer", ["b <|im_end|> c", "b<|im_end|>", "<|im_end|>"])
+def test_an_answer_cut_by_its_own_stop_token_is_refused_even_if_allowed(
+    tmp_path: Path, answer: str
+) -> None:
+    chat = merging_chat(tmp_path, CHATML, "<|im_end|>", allow_special_tokens=True)
+    with pytest.raises(DataError, match=r"stop token|do not spell the answer"):
+        encode(chat_of("a", answer), chat, "a.jsonl:1")
+
+
+@pytest.mark.parametrize(
     ("template", "eos", "messages", "expected"),
     [
-        (CHATML, "<|im_end|>", chat_of("a", "b <|im_end|> c"), "text after the stop token"),
         (CHATML, "</s>", chat_of("a", "b"), "without a stop token"),
         (ALPACA, "</s>", chat_of("a"), "no assistant turn"),
         (LLAMA, "<|eot_id|>", chat_of("a", "b")[1:], "starts with the assistant"),

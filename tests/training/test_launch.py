@@ -4,66 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentFault, Interrupted
-from harness.training.job import JobDir, worker_environment
+from harness.errors import EnvironmentFault, Interrupted, RecipeError
+from harness.training.job import JobDir
 from harness.training.launch import TrainEvent, train
 from harness.training.prepare import prepare
 from tests.training.conftest import Finished
 from tests.training.recipes import make_recipe
-
-ROOT = Path(__file__).parents[2]
-LAUNCH = """
-import sys
-from pathlib import Path
-from harness.training.launch import train
-from harness.training.prepare import prepare
-from tests.training.recipes import make_recipe
-recipe = make_recipe(Path(sys.argv[1]))
-train(recipe, prepare(recipe), Path(sys.argv[2]), on_event=print)
-"""
-
-
-def ignore(event: TrainEvent) -> None:
-    pass
-
-
-def wait_for(condition: object, what: str, timeout_s: float = 120) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"no {what} within {timeout_s} s"
-        time.sleep(0.05)
-
-
-def workers_of(job_dir: Path) -> list[int]:
-    """Processes whose command line names the job."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = each.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if str(job_dir).encode() in words and b"harness.training.worker" in words:
-            found.append(int(each.parent.name))
-    return found
-
-
-def saved_steps(job_dir: Path) -> set[int]:
-    marks = JobDir(job_dir).checkpoints.glob("checkpoint-*/COMPLETE")
-    return {int(each.parent.name.removeprefix("checkpoint-")) for each in marks}
-
-
-def adapter_of(job_dir: Path) -> bytes:
-    return (JobDir(job_dir).adapter / "adapter_model.safetensors").read_bytes()
+from tests.training.watching import Blow, adapter_of, ignore, launched, wait_for, workers_of
 
 
 def test_progress_is_told(finished: Finished) -> None:
@@ -96,18 +50,10 @@ def test_a_finished_job_is_not_run_again(finished: Finished) -> None:
 
 def test_kill_interrupt_and_resume_give_the_same_bytes(finished: Finished, tmp_path: Path) -> None:
     job_dir = tmp_path / "job"
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(finished.recipe.root), str(job_dir)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    with launched(finished.recipe.root, job_dir):
         wait_for(lambda: JobDir(job_dir).events.is_file(), "first event")
-    finally:
-        launcher.kill()
-        launcher.wait()
     wait_for(lambda: not workers_of(job_dir), "end of the orphaned worker", 30)
-    assert len(saved_steps(job_dir)) >= 1
+    assert len(JobDir(job_dir).saved_steps()) >= 1
     assert not JobDir(job_dir).finished()
 
     (JobDir(job_dir).checkpoints / "checkpoint-9").mkdir()
@@ -125,7 +71,7 @@ def test_kill_interrupt_and_resume_give_the_same_bytes(finished: Finished, tmp_p
     assert 0 < n_steps < 10
     assert adapter_of(job_dir) == adapter_of(finished.job_dir)
     assert JobDir(job_dir).probes.read_bytes() == JobDir(finished.job_dir).probes.read_bytes()
-    assert saved_steps(job_dir) == {8, 10}
+    assert JobDir(job_dir).saved_steps() == [8, 10]
 
 
 def test_ctrl_c_saves_and_goes_on_as_ctrl_c(finished: Finished, tmp_path: Path) -> None:
@@ -135,21 +81,59 @@ def test_ctrl_c_saves_and_goes_on_as_ctrl_c(finished: Finished, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         train(finished.recipe, finished.prepared, tmp_path / "job", on_event=interrupt)
     assert workers_of(tmp_path / "job") == []
-    assert saved_steps(tmp_path / "job")
+    assert JobDir(tmp_path / "job").saved_steps()
 
 
-def test_another_recipe_starts_afresh(finished: Finished, tmp_path: Path) -> None:
+def test_ten_kills_and_three_interrupts_give_the_same_bytes(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """Any moment will do: while it starts, in a step, in a checkpoint."""
+    train_often = {"max_steps": 160, "batch": 4, "save_every": 2}
+    recipe = make_recipe(finished.recipe.root, train=train_often)
+    prepared, job = prepare(recipe), JobDir(tmp_path / "job")
+    train(recipe, prepared, tmp_path / "straight", on_event=ignore)
+    rng = random.Random(20)
+    for number in range(10):
+        starting = number % 4 == 0
+        delay_s = rng.uniform(0, 3 if starting else 0.4)
+        blow = Blow(job.path, signal.SIGKILL, delay_s)
+        if starting:
+            blow.strike_once(lambda: workers_of(job.path))
+        with pytest.raises(EnvironmentFault, match="signal 9"):
+            train(recipe, prepared, job.path, on_event=blow)
+        assert not job.finished()
+    for _ in range(3):
+        blow = Blow(job.path, signal.SIGTERM, rng.uniform(0, 0.3))
+        with pytest.raises(Interrupted, match=r"with step \d+ saved"):
+            train(recipe, prepared, job.path, on_event=blow)
+    assert 0 < train(recipe, prepared, job.path, on_event=ignore) < 160
+    assert adapter_of(job.path) == adapter_of(tmp_path / "straight")
+    assert job.probes.read_bytes() == JobDir(tmp_path / "straight").probes.read_bytes()
+
+
+def test_a_changed_recipe_is_refused_before_a_process_starts(
+    finished: Finished, tmp_path: Path
+) -> None:
     job = JobDir(tmp_path / "job")
     job.path.mkdir()
     job.write(finished.recipe, finished.prepared)
     checkpoint = job.checkpoints / "checkpoint-4"
     checkpoint.mkdir(parents=True)
-    job.write(finished.recipe, finished.prepared)
-    assert checkpoint.is_dir()
+    (checkpoint / "COMPLETE").touch()
     other = make_recipe(finished.recipe.root, train={"lr": 1e-3})
-    job.write(other, finished.prepared)
-    assert not checkpoint.exists()
-    assert json.loads(job.job.read_text())["train"]["lr"] == 1e-3
+    with pytest.raises(RecipeError, match=r"train\.lr 0\.002 → 0\.001") as caught:
+        train(other, finished.prepared, job.path, on_event=ignore)
+    assert caught.value.exit_code == 2
+    assert not job.events.exists()
+
+
+def test_what_the_worker_refuses_is_told_as_such(finished: Finished, tmp_path: Path) -> None:
+    recipe = make_recipe(finished.recipe.root, train={"extra": {"fsdp": True}})
+    with pytest.raises(
+        RecipeError, match=r"train\.extra\.fsdp has no effect on 1 process"
+    ) as caught:
+        train(recipe, prepare(recipe), tmp_path / "job", on_event=ignore)
+    assert "compute.processes" in str(caught.value.hint)
 
 
 def test_a_base_that_changes_meanwhile_is_refused(finished: Finished, tmp_path: Path) -> None:
@@ -182,14 +166,3 @@ def test_a_dying_worker_shows_its_last_words(finished: Finished, tmp_path: Path)
     ) as caught:
         train(finished.recipe, prepared, tmp_path / "job", on_event=ignore)
     assert str(tmp_path / "job" / "worker.log") in str(caught.value.hint)
-
-
-def test_the_worker_s_environment_is_clean() -> None:
-    outer = {"WANDB_API_KEY": "k", "RANK": "1", "ACCELERATE_MIXED_PRECISION": "bf16", "HOME": "/h"}
-    inner = worker_environment(outer | {"CUDA_VISIBLE_DEVICES": "3,4"}, 2)
-    assert not inner.keys() & {"WANDB_API_KEY", "RANK", "ACCELERATE_MIXED_PRECISION"}
-    assert inner["HOME"] == "/h"
-    assert inner["CUDA_VISIBLE_DEVICES"] == "3"
-    assert inner["OMP_NUM_THREADS"] == "2"
-    assert inner["HF_HUB_OFFLINE"] == "1"
-    assert "OMP_NUM_THREADS" not in worker_environment(outer, None)

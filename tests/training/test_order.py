@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import RecipeError
 from harness.recipe import Train
-from harness.training.order import arrange, count_steps, count_visits
+from harness.training.order import arrange, count_steps, count_visits, share
 
 LENGTHS = [10 + (i * 37) % 90 for i in range(200)]
 
 
-@given(st.integers(1, 60), st.integers(1, 200), st.integers(1, 9), st.integers(0, 5))
-def test_every_row_equally_often(n_rows: int, n_visits: int, batch: int, seed: int) -> None:
+@given(st.integers(1, 60), st.integers(1, 25), st.integers(1, 9), st.integers(0, 5))
+def test_every_row_equally_often(n_rows: int, n_batches: int, batch: int, seed: int) -> None:
     lengths = [(i * 7) % 11 for i in range(n_rows)]
+    n_visits = n_batches * batch
     order = arrange(lengths, n_visits, batch, seed)
     counts = Counter(order)
     assert len(order) == n_visits
@@ -52,11 +54,28 @@ def test_batches_are_not_sorted_by_length() -> None:
 @pytest.mark.parametrize(
     ("train", "n_rows", "visits", "steps"),
     [
-        (Train(epochs=1, batch=16), 100, 100, 7),
-        (Train(epochs=2, batch=16, grad_accum=2), 100, 200, 7),
-        (Train(epochs=0.5, batch=16), 100, 50, 4),
+        (Train(epochs=1, batch=16), 96, 96, 6),
+        (Train(epochs=1, batch=16), 100, 112, 7),
+        (Train(epochs=2, batch=16, grad_accum=2), 100, 208, 7),
+        (Train(epochs=0.5, batch=16), 100, 64, 4),
+        (Train(epochs=1, batch=16), 3, 16, 1),
         (Train(max_steps=5, batch=4, grad_accum=2), 3, 40, 5),
     ],
 )
 def test_counts(train: Train, n_rows: int, visits: int, steps: int) -> None:
     assert (count_visits(train, n_rows), count_steps(train, n_rows)) == (visits, steps)
+
+
+def test_a_batch_is_shared_evenly_or_refused() -> None:
+    assert [share(Train(batch=12), n) for n in (1, 2, 3, 12)] == [12, 6, 4, 1]
+    with pytest.raises(RecipeError, match=r"train.batch = 12 .* compute.processes = 5") as caught:
+        share(Train(batch=12), 5)
+    assert caught.value.hint == "set train.batch to 10 or 15"
+    with pytest.raises(RecipeError, match=r"train.batch = 1 "):
+        share(Train(batch=1), 2)
+
+
+def test_kto_has_rows_to_compare_in_every_process() -> None:
+    assert share(Train(objective="kto", batch=4), 2) == 2
+    with pytest.raises(RecipeError, match="gives each process 1 row; KTO needs at least 2"):
+        share(Train(objective="kto", batch=4), 4)

@@ -16,9 +16,12 @@ from safetensors.numpy import load_file, save_file
 from harness.errors import EnvironmentFault
 from harness.store import Store
 from harness.training.job import JobDir, select_probes
+from harness.training.launch import train
+from harness.training.prepare import prepare
 from harness.training.publish import publish
+from tests.chat.templates import POCKET
 from tests.training.conftest import Finished
-from tests.training.recipes import make_recipe
+from tests.training.recipes import chats, make_recipe, write_rows
 
 Tensors = dict[str, Any]
 
@@ -56,15 +59,15 @@ def test_publishing_again_is_the_same_version(finished: Finished, store: Store) 
     assert store.find_trained(store.manifest(first).train_key) == first
 
 
-def test_stock_peft_reproduces_the_evidence(finished: Finished, store: Store) -> None:
-    version = publish(finished.recipe, finished.prepared, finished.job_dir, store)
+def require_evidence(store: Store, version: str) -> None:
+    """Stock PEFT gives every probe's log-probabilities, with the adapter and without."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        base = AutoModelForCausalLM.from_pretrained(finished.prepared.base_dir)
+        base = AutoModelForCausalLM.from_pretrained(POCKET, dtype=torch.float32)
         model = PeftModel.from_pretrained(base, store.version_dir(version))
     model.eval()
 
@@ -83,7 +86,82 @@ def test_stock_peft_reproduces_the_evidence(finished: Finished, store: Store) ->
         with model.disable_adapter():
             plain = logprobs(probe.prompt_ids, probe.completion_ids)
         assert plain == pytest.approx(probe.base_logprobs, abs=1e-4)
+        assert tuned != plain
+
+
+def test_stock_peft_reproduces_the_evidence(finished: Finished, store: Store) -> None:
+    version = publish(finished.recipe, finished.prepared, finished.job_dir, store)
+    require_evidence(store, version)
+    for probe in store.manifest(version).probes:
         assert sum(probe.logprobs) > sum(probe.base_logprobs)
+
+
+def rows_for(objective: str, n: int) -> list[dict[str, Any]]:
+    """A file's rows of an objective, from the chats."""
+    found = []
+    for index, chat in enumerate(chats(n)):
+        asked, answer = (each["content"] for each in chat["messages"])
+        row: dict[str, Any] = {"prompt": asked}
+        if objective == "dpo":
+            row |= {"chosen": answer, "rejected": "I would rather not say."}
+        else:
+            row |= {"completion": answer}
+        if objective == "kto":
+            row |= {"label": index % 3 > 0}
+        found.append(row)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("objective", "continued", "lora", "rank"),
+    [
+        ("sft", True, {}, 8),
+        ("dpo", False, {"rank_pattern": {"q_proj": 4, "down_proj": 12}, "rslora": True}, 12),
+        ("dpo", True, {}, 8),
+        ("kto", False, {"layers": [1, 3], "exclude": ["k_proj", "gate_proj"]}, 8),
+    ],
+)
+def test_every_objective_is_published_as_one_lora_on_the_base(
+    finished: Finished,
+    store: Store,
+    tmp_path: Path,
+    objective: str,
+    continued: bool,
+    lora: dict[str, Any],
+    rank: int,
+) -> None:
+    parent = publish(finished.recipe, finished.prepared, finished.job_dir, store)
+    write_rows(tmp_path / "rows.jsonl", rows_for(objective, 24))
+    recipe = make_recipe(
+        tmp_path,
+        train={"objective": objective, "max_steps": 4, "batch": 8},
+        lora={"dropout": 0.0, "init_from": parent if continued else None} | lora,
+    )
+    parent_dir = store.version_dir(parent) if continued else None
+    prepared = prepare(recipe, parent_dir=parent_dir)
+    train(recipe, prepared, tmp_path / "job", on_event=lambda event: None)
+    version = publish(recipe, prepared, tmp_path / "job", store)
+    store.verify(version)
+    manifest = store.manifest(version)
+    assert (manifest.objective, manifest.rank, manifest.quantize) == (objective, rank, None)
+    assert manifest.parent == (parent if continued else None)
+    assert sorted(each.name for each in JobDir(tmp_path / "job").adapter.iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    config = json.loads((store.version_dir(version) / "adapter_config.json").read_text())
+    assert config["exclude_modules"] == (sorted(lora["exclude"]) if "exclude" in lora else None)
+    require_evidence(store, version)
+
+
+def test_an_adapter_that_is_still_its_parent_is_refused(
+    finished: Finished, store: Store, tmp_path: Path
+) -> None:
+    parent = publish(finished.recipe, finished.prepared, finished.job_dir, store)
+    prepared = finished.prepared._replace(parent_dir=store.version_dir(parent))
+    with pytest.raises(EnvironmentFault, match="it is its parent, unchanged"):
+        publish(finished.recipe, prepared, finished.job_dir, store)
 
 
 def test_probes_are_spread_and_are_the_rows(finished: Finished, store: Store) -> None:

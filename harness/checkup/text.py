@@ -1,0 +1,155 @@
+"""A checkup as a person reads it in a terminal: counts, tables, bars and tokens.
+
+Pure: a record in, renderables out. Whatever comes from data is shown as text, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.checkup.inspect import Checkup, ShownRow
+from harness.training.tokens import LEGEND, show, visible
+
+_BAR = 24
+
+
+def render(checkup: Checkup) -> Iterator[RenderableType]:
+    """The whole page, from top to bottom."""
+    plan = checkup.plan
+    head = Text.assemble(
+        (plan.recipe.name, "bold"), f"  {plan.recipe.train.objective} on {plan.recipe.base.model}"
+    )
+    yield head
+    yield _sources(checkup)
+    yield _facts(checkup)
+    yield from _problems(checkup)
+    yield _balance(checkup)
+    yield _training(checkup)
+    for row in checkup.rows:
+        yield _row(row)
+    yield Text(LEGEND, "dim")
+
+
+def _sources(checkup: Checkup) -> Table:
+    table = _table("source", "format", "shape", "role", ">read", ">skipped")
+    for each in checkup.plan.prepared.sources:
+        table.add_row(
+            Text(visible(each.path)), each.container, each.shape, each.role,
+            f"{each.n_read:,}", f"{each.n_skipped:,}",
+        )  # fmt: skip
+    return table
+
+
+def _facts(checkup: Checkup) -> Table:
+    prepared = checkup.plan.prepared
+    counts, near, overlap = prepared.counts, checkup.near, prepared.overlap
+    table = Table.grid(padding=(0, 2))
+    left_out = [
+        f"{n:,} {what}"
+        for n, what in (
+            (counts.n_dropped, "rows too long, dropped"),
+            (counts.n_skipped, "rows skipped"),
+            (counts.n_removed, "repeats removed"),
+            (counts.n_overlapping, "removed because an evalset holds them"),
+            (counts.n_held_out, "held out"),
+        )
+        if n
+    ]
+    searched = "" if near.n_searched == near.n_examples else f" of {near.n_searched:,} searched"
+    evalsets = " and ".join(
+        each.label for each in (checkup.plan.evalset, checkup.plan.retention) if each
+    )
+    lines = {
+        "rows": f"{counts.n_rows:,} of {counts.n_examples:,} examples; {counts.n_tokens:,} tokens, "
+        f"{counts.n_trained_tokens:,} of them trained; longest {counts.longest_tokens:,}",
+        "left out": ", ".join(left_out) or "nothing",
+        "repeats": f"{counts.n_repeats:,} exact; {near.n_repeats:,}{searched} share "
+        f"{near.threshold:.0%} or more of their word 3-grams with an earlier one",
+        "overlap": f"{overlap.n_equal} of {overlap.n_items} items of {evalsets} equal a training "
+        f"prompt, {overlap.n_contained} are contained in one, {overlap.n_touching} share an 8-gram",
+        "advice": checkup.advice,
+    }
+    for name, line in lines.items():
+        table.add_row(Text(name, "bold"), Text(line))
+    return table
+
+
+def _problems(checkup: Checkup) -> Iterator[RenderableType]:
+    found = [each for each in checkup.lints if each.n]
+    if found:
+        table = _table("defect", ">n", ">share", "what", "for example")
+        for each in sorted(found, key=lambda lint: (lint.severity, -lint.n)):
+            style = "red" if each.severity == "defect" else "yellow"
+            first = each.shown[0]
+            example = Text(
+                visible(f"{first.source}  {first.snippet}"), overflow="ellipsis", no_wrap=True
+            )
+            table.add_row(
+                Text(each.id, style), f"{each.n:,}", f"{each.rate:.1%}", each.sentence, example
+            )
+        yield table
+        yield Text(
+            f"{checkup.n_clean:,} of {checkup.plan.prepared.counts.n_examples:,} examples have "
+            "none of the defects; --write-clean FILE keeps those",
+            "dim",
+        )
+    for finding in checkup.template:
+        yield Text(visible(f"chat template: {finding.what}; {finding.hint}"), "yellow")
+    for warning in checkup.diversity.warnings:
+        yield Text(visible(warning), "yellow")
+
+
+def _balance(checkup: Checkup) -> Table:
+    table = _table("type", ">n", ">share", "")
+    total = sum(checkup.kinds.values())
+    for kind, n in checkup.kinds.items():
+        bar = "█" * round(_BAR * n / total)
+        table.add_row(Text(visible(kind)), f"{n:,}", f"{n / total:.0%}", Text(bar, "cyan"))
+    return table
+
+
+def _training(checkup: Checkup) -> Table:
+    cost, margin = checkup.cost, checkup.smallest_margin
+    table = Table.grid(padding=(0, 2))
+    speed = (
+        f"about {cost.hours:.2g} h at the {cost.tokens_per_s:,.0f} tokens/s of the last training"
+        if cost.hours is not None and cost.tokens_per_s is not None
+        else "not known before a first training of this base here has measured tokens/s"
+    )
+    lines = {
+        "training": f"{cost.n_steps:,} steps, {cost.n_visits:,} rows visited, "
+        f"{cost.n_tokens:,} tokens",
+        "LoRA": f"{cost.n_trainable:,} of {cost.n_parameters:,} parameters trained "
+        f"({cost.trainable_share:.2%})",
+        "memory": f"about {_size(cost.memory_gib)} a process",
+        "time": speed + (f", price {cost.price:,.2f}" if cost.price is not None else ""),
+    }
+    if margin is not None:
+        n_items = len(checkup.plan.evalset.items)
+        lines["gate"] = f"{n_items} items can rule out a drop of {margin:.2f} or more"
+    for name, line in lines.items():
+        table.add_row(Text(name, "bold"), Text(line))
+    return table
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{gib * 1024:.0f} MiB"
+
+
+def _row(row: ShownRow) -> Group:
+    n_trained = sum(token.part != "prompt" for token in row.tokens)
+    head = f"row {row.number}  {visible(row.source)}  {len(row.tokens)} tokens, {n_trained} trained"
+    return Group(Text(head, "bold"), show(row.tokens))
+
+
+def _table(*columns: str) -> Table:
+    """A plain table; `>` before a name aligns the column to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        justify, name = ("right", name[1:]) if name.startswith(">") else ("left", name)
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table

@@ -1,0 +1,81 @@
+"""What the commands share: the application, its options, and how results are printed.
+
+Every heavy import is inside a function, so that `harness --help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.recipe import LoadedRecipe
+    from harness.store import Store
+
+app = typer.Typer(
+    help="Train LoRA adapters, serve them hot, judge them, and release only what passed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+alias_app = typer.Typer(help="Stable served names.", no_args_is_help=True)
+app.add_typer(alias_app, name="alias")
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override one key.")
+]
+Home = Annotated[
+    Path | None, typer.Option(help="Store directory [default: $HARNESS_HOME or .harness].")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Alias = Annotated[str | None, typer.Option(help="Alias to move [default: gate.baseline].")]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Give up an interrupted training of this recipe's name."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option(help="Base URL of a running `harness serve`, instead of starting one.")
+]
+
+
+def load_recipe(path: Path, overrides: list[str] | None) -> LoadedRecipe:
+    from harness.recipe import load
+
+    return load(path, overrides or ())
+
+
+def overrides(set_: list[str] | None, endpoint: str | None) -> list[str]:
+    return [*(set_ or ()), *([f"compute.endpoint={endpoint}"] if endpoint else ())]
+
+
+def open_store(home: Path | None) -> Store:
+    from harness.store import Store, default_home
+
+    path = home.absolute() if home else default_home()
+    if path.exists() and not path.is_dir():
+        raise HarnessError(
+            f"{path}: not a folder", hint="the store is a folder: set --home or HARNESS_HOME"
+        )
+    return Store(path)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def echo(value: dict[str, Any], as_json: bool, *, lines: list[str] | None = None) -> None:
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+        return
+    for line in (
+        lines if lines is not None else [f"{key:<18} {each}" for key, each in value.items()]
+    ):
+        typer.echo(line)

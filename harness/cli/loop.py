@@ -1,0 +1,247 @@
+"""Commands that train, serve and evaluate: a whole round, its parts, and many at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.app import (
+    Alias,
+    Endpoint,
+    Home,
+    Json,
+    Overrides,
+    RecipePath,
+    Restart,
+    app,
+    echo,
+    load_recipe,
+    now,
+    open_store,
+    overrides,
+)
+from harness.errors import EnvironmentFault, HarnessError
+
+if TYPE_CHECKING:
+    from harness.outcome import Outcome
+    from harness.recipe import LoadedRecipe
+    from harness.sweep.session import Swept
+
+DEFAULT_PORT = 8000
+
+
+@app.command()
+def check(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    row: Annotated[
+        list[int] | None, typer.Option(min=1, help="Show this row, token by token.")
+    ] = None,
+    write_clean: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows without defects, as JSONL.")
+    ] = None,
+    write_heldout: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the held-out examples, as an evalset.")
+    ] = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Find everything wrong that can be found before any model runs."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from harness.checkup.files import write_evalset, write_rows
+    from harness.checkup.inspect import inspect
+    from harness.checkup.text import render
+    from harness.outcome import command_line
+    from harness.progress import Reporter
+
+    with Reporter() as reporter:
+        found = inspect(load_recipe(recipe, set_), open_store(home), reporter, rows=row or ())
+    written = []
+    if write_clean:
+        written.append(write_rows(write_clean, found.clean()))
+    if write_heldout:
+        name = f"{found.plan.recipe.name}-heldout"
+        written.append(write_evalset(write_heldout, name, found.held_out()))
+    if json_:
+        echo(found.dump() | {"written": written}, json_)
+        return
+    console = Console(highlight=False)
+    for part in render(found):
+        console.print(part)
+    for line in written:
+        console.print(Text(line), soft_wrap=True)
+    console.print(f"next     {command_line('round', recipe, home=open_store(home).home)}",
+                  soft_wrap=True, markup=False)  # fmt: skip
+
+
+@app.command()
+def train(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    restart: Restart = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Train the recipe's adapter and publish it into the store."""
+    from harness.pipeline import obtain_adapter, plan_line
+    from harness.plan import make_plan
+    from harness.progress import Reporter
+
+    store = open_store(home)
+    with Reporter() as reporter:
+        reporter.stage("check")
+        plan = make_plan(load_recipe(recipe, set_), store, advance=reporter.advance)
+        reporter.done(plan_line(plan))
+        version, n_steps = obtain_adapter(plan, store, reporter, restart=restart)
+    echo({"version": version, "trained_steps": n_steps}, json_)
+
+
+@app.command("round")
+def round_(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    promote: Annotated[bool, typer.Option("--promote", help="On a pass, move the alias.")] = False,
+    alias: Alias = None,
+    endpoint: Endpoint = None,
+    restart: Restart = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """One turn of the loop: check, train, publish, serve, probe, generate, judge, gate, report."""
+    from harness.pipeline import run_round
+    from harness.progress import Reporter
+    from harness.release.gate import exit_code
+
+    loaded = load_recipe(recipe, overrides(set_, endpoint))
+    if alias and not promote:
+        raise HarnessError("--alias names what --promote moves", hint="add --promote")
+    target = _alias_to_move(loaded, alias) if promote else None
+    with Reporter() as reporter:
+        outcome = run_round(
+            loaded, open_store(home), reporter, alias=target, clock=now, restart=restart
+        )
+    _show_outcome(outcome, json_)
+    raise typer.Exit(exit_code(outcome.record.decision))
+
+
+@app.command()
+def sweep(
+    recipe: RecipePath,
+    grid: Annotated[
+        list[str], typer.Option("--grid", metavar="KEY=V1,V2 ...", help="Values to combine.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=V1,V2 ...]", hidden=True)
+    ] = None,
+    set_: Overrides = None,
+    endpoint: Endpoint = None,
+    restart: Restart = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Train every combination of values, evaluate all in one server session, and rank them."""
+    from harness.progress import Reporter
+    from harness.sweep.session import sweep as run_sweep
+
+    with Reporter() as reporter:
+        swept = run_sweep(
+            recipe,
+            overrides(set_, endpoint),
+            [*grid, *(more or ())],
+            open_store(home),
+            reporter,
+            restart=restart,
+        )
+    _show_sweep(swept, json_)
+    raise typer.Exit(EnvironmentFault.exit_code if swept.record.problems else 0)
+
+
+@app.command()
+def serve(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="Take base and template from it.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="Base model, without a recipe.")] = "pocket",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port [default: the recipe's, or 8000].")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve the base, all versions and all aliases until stopped."""
+    from harness.pipeline import serve_store
+    from harness.recipe import Base, Chat, Compute
+
+    if recipe:
+        chosen, root, _ = load_recipe(recipe, None)
+        model, chat, compute = chosen.base, chosen.chat, chosen.compute
+    else:
+        model, chat, compute, root = Base(model=base), Chat(), Compute(), Path.cwd()
+    compute = compute.model_copy(update={"port": port or compute.port or DEFAULT_PORT})
+    raise typer.Exit(serve_store(open_store(home), model, chat, compute, root))
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder for the demo's recipes, data and evalset.")
+    ] = Path("demo"),
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """The whole loop on the pocket model, offline: one round that passes, one that is blocked."""
+    from rich.console import Console
+
+    from harness.demo import tell
+
+    story = tell(directory, open_store(home), Console(stderr=json_, highlight=False), clock=now)
+    if json_:
+        echo(story.summary(), json_)
+    raise typer.Exit(1 if story.problems else 0)
+
+
+def _alias_to_move(loaded: LoadedRecipe, alias: str | None) -> str:
+    from harness.store import require_alias
+
+    name = alias or loaded.recipe.gate.baseline
+    if name is None or name == "base" or "@" in name:
+        raise HarnessError(
+            f"--promote: gate.baseline = {name!r} is not an alias, so there is nothing to move",
+            hint="name the alias: --promote --alias prod",
+        )
+    require_alias(name, loaded.recipe.base.model)
+    return name
+
+
+def _show_outcome(outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome.summary(), ensure_ascii=False, indent=1))
+        return
+    from rich.console import Console
+
+    from harness.report.terminal import summary
+
+    console = Console(highlight=False)
+    console.print(summary(outcome.record))
+    console.print(f"report   {outcome.run.report_path('html')}", soft_wrap=True)
+    for line in outcome.next_steps():
+        console.print(line, soft_wrap=True)
+
+
+def _show_sweep(swept: Swept, as_json: bool) -> None:
+    if as_json:
+        echo(swept.summary(), as_json)
+        return
+    from rich.console import Console
+
+    from harness.sweep.table import summary
+
+    console = Console(highlight=False)
+    console.print(summary(swept.record))
+    console.print(f"record   {swept.run.run_dir}", soft_wrap=True)
+    if swept.next_command:
+        console.print(f"next     {swept.next_command}", soft_wrap=True, markup=False)

@@ -1,0 +1,72 @@
+"""The entry point: registers the commands and maps every outcome to an exit code.
+
+The only place that exits; the codes are those of harness.errors and of the gate's decision.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import traceback
+
+import typer
+from typer.exceptions import TyperException
+
+from harness.cli import loop, records  # noqa: F401 - registers the commands
+from harness.cli.app import app
+from harness.errors import EnvironmentFault, HarnessError, Interrupted
+
+_CRASHED = 70
+"""EX_SOFTWARE: a defect of ours, told apart from a failed gate."""
+_INTERRUPTED = 130
+"""What typer returns for Ctrl-C."""
+
+
+def main() -> None:
+    """Entry point; maps every outcome to an exit code of the design."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        code = fail(HarnessError(error.format_message(), hint="harness --help"), error.exit_code)
+    except HarnessError as error:
+        code = fail(error, error.exit_code)
+    except (OSError, sqlite3.Error) as error:
+        code = fail(_machine_fault(error), EnvironmentFault.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        code = fail(HarnessError(f"a defect of harness: {type(error).__name__}: {error}"), _CRASHED)
+    if code == _INTERRUPTED:
+        fail(HarnessError("interrupted", hint="run the same command to go on"), code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _machine_fault(error: OSError | sqlite3.Error) -> EnvironmentFault:
+    """A disk that is full or read-only, a damaged cache: nothing a recipe can mend."""
+    if isinstance(error, sqlite3.Error):
+        return EnvironmentFault(
+            f"cache.sqlite of the store: {error}",
+            hint="delete it if it is damaged; answers and verdicts are then asked for again",
+        )
+    return EnvironmentFault(str(error), hint="is the disk full, read-only, or the path right?")
+
+
+def _terminated(signum: int, frame: object) -> None:
+    """SystemExit, because asyncio lets nothing else out of a signal handler."""
+    error = Interrupted("stopped by SIGTERM", hint="run the same command to go on")
+    raise SystemExit(fail(error, error.exit_code))
+
+
+def fail(error: HarnessError, code: int) -> int:
+    if "--json" in sys.argv:
+        value = {"status": "error", "error": str(error), "hint": error.hint, "exit_code": code}
+        typer.echo(json.dumps(value, ensure_ascii=False))
+    else:
+        colour = None if os.environ.get("NO_COLOR") else "red"
+        typer.secho(f"error: {error}", err=True, fg=colour)
+        if error.hint:
+            typer.echo(f"next:  {error.hint}", err=True)
+    return code

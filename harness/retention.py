@@ -1,0 +1,66 @@
+"""Does the candidate still do what the base could? The round's steps on a second evalset.
+
+The candidate is held against the base itself, by the same judge on the same server, and the result
+is one more rule of the gate. Its records are a run within the run.
+"""
+
+from __future__ import annotations
+
+from harness import jsonio
+from harness.evidence import Evidence, gather
+from harness.plan import Plan, Sides, judge_identity
+from harness.progress import Reporter
+from harness.recipe import Gate
+from harness.release.compare import compare
+from harness.release.rules import retained
+from harness.run import Run, write_records
+from harness.store import Store
+from harness.types import Comparison, RuleResult
+
+
+async def ask(
+    plan: Plan,
+    store: Store,
+    sides: Sides,
+    run: Run,
+    found: Evidence,
+    endpoint: str,
+    reporter: Reporter,
+) -> Evidence:
+    """`found` with the retention evalset's rule and calls added; as it is where there is none."""
+    if plan.retention is None:
+        return found
+    inner = _inner(run)
+    general = plan._replace(evalset=plan.retention)
+    against = sides._replace(
+        baseline=plan.base_name, judge=judge_identity(general, sides.own_judge)
+    )
+    write_records(inner.items_path, general.evalset.items)
+    more = await gather(general, store, against, inner, endpoint, reporter)
+    comparison = compare(
+        general.evalset.items,
+        more.generations,
+        more.verdicts,
+        candidate=against.candidate,
+        baseline=against.baseline,
+        evalset=general.evalset.label,
+        judge=against.judge.label,
+        gate=plan.recipe.gate,
+    )
+    jsonio.write_json(inner.comparison_path, comparison.dump())
+    return found._replace(
+        rules=(*found.rules, retained(comparison, plan.recipe.gate)),
+        counts={key: n + more.counts[key] for key, n in found.counts.items()},
+        complete=found.complete and more.complete,
+    )
+
+
+def recall(run: Run, gate: Gate) -> RuleResult:
+    """The rule of a run whose retention evalset was judged. Raises OSError or ValueError where its
+    records were damaged since."""
+    value = jsonio.read_json(_inner(run).comparison_path)
+    return retained(Comparison.model_validate(value), gate)
+
+
+def _inner(run: Run) -> Run:
+    return Run(run.run_dir / "retention")

@@ -1,0 +1,159 @@
+"""Whole sweeps: what is refused before anything is spent, and on the pocket with the real trainer,
+server and judge, interrupted, resumed and repeated."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.progress import Reporter
+from harness.recipe import load
+from harness.store import Store
+from harness.sweep.ranking import SweepRecord
+from harness.sweep.session import RECORD, sweep
+from tests.workbench import harness, harness_json, interrupt, processes_naming, start, write_recipe
+
+GRID = ("--grid", "lora.r=4,8", "train.lr=1e-3,4e-3")
+NAMES = ["bot-r4-lr1e-3", "bot-r4-lr4e-3", "bot-r8-lr1e-3", "bot-r8-lr4e-3"]
+N_ITEMS, N_STEPS = 56, 16
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (["data.max_length=256,20"], "longer than 20 tokens"),
+        (["lora.r=4,8", "lora.targets=[q_proj],[q_prj]"], "'q_prj'"),
+        (["lora.r=4", "data.overflow=error,drop"], "bot-overflow-drop-r4 would train the same"),
+        (["lora.init_from=null,nobody"], "lora.init_from: no alias 'nobody'"),
+    ],
+)
+def test_every_point_is_checked_before_any_is_trained(
+    tmp_path: Path, grid: list[str], message: str
+) -> None:
+    recipe, home = write_recipe(tmp_path, n_rows=28, n_items=7), tmp_path / "home"
+    with pytest.raises(HarnessError) as caught, Reporter(Console(file=io.StringIO())) as reporter:
+        sweep(recipe, (), grid, Store(home), reporter)
+    assert message in str(caught.value)
+    assert not home.exists()
+
+
+def test_the_command_takes_the_grid_as_words(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path, n_rows=28, n_items=7), tmp_path / "home"
+    done = harness("sweep", recipe, "--grid", "lora.r=4,8", "train.lrr=1,2", "--json", home=home)
+    assert done.returncode == 2
+    assert "--grid train.lrr: unknown key of train; did you mean 'lr'?" in done.stdout
+    done = harness("sweep", recipe, home=home)
+    assert done.returncode == 2
+    assert "--grid" in done.stderr
+
+
+def test_points_that_all_fail_are_an_error_with_the_reason(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path, n_rows=28, n_items=7), tmp_path / "home"
+    done = harness("sweep", recipe, "--grid", "train.extra.optim=nonsense", home=home)
+    assert done.returncode in (2, 4)
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "runs").exists()
+
+
+class Finished(NamedTuple):
+    """A sweep that was interrupted in its second training and then ran to its end."""
+
+    recipe: Path
+    home: Path
+    interrupted: tuple[int, str, list[str]]
+    """Exit code, standard error, and the versions there were."""
+    summary: dict[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.summary["run_dir"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("sweep")
+    training = {"max_steps": N_STEPS, "batch": 16, "schedule": "constant", "save_every": 2}
+    recipe, home = write_recipe(folder, n_items=N_ITEMS, train=training), folder / "home"
+    process = start("sweep", recipe, *GRID, home=home)
+    wait_for(lambda: any(home.glob(f"training/{NAMES[1]}-*/**/COMPLETE")))
+    code, stderr = interrupt(process)
+    there = Store(home).versions()
+    assert processes_naming(str(home)) == []
+    return Finished(
+        recipe, home, (code, stderr, there), harness_json("sweep", recipe, *GRID, home=home)
+    )
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.1)
+
+
+@pytest.mark.vllm
+def test_an_interrupted_sweep_goes_on(finished: Finished) -> None:
+    code, stderr, there = finished.interrupted
+    assert code == 130, stderr
+    assert "run the same command to go on" in stderr
+    assert "Traceback" not in stderr
+    assert [each.partition("@")[0] for each in there] == NAMES[:1]
+    counts = finished.summary["counts"]
+    assert 2 * N_STEPS <= counts["trained_steps"] < 3 * N_STEPS
+    assert counts["generated"] == 5 * N_ITEMS
+
+
+@pytest.mark.vllm
+def test_every_point_is_a_version_and_ranked(finished: Finished) -> None:
+    summary = finished.summary
+    versions = {each["version"] for each in summary["points"]}
+    assert versions <= set(Store(finished.home).versions())
+    assert sorted(each["name"] for each in summary["points"]) == NAMES
+    means = [each["comparison"]["overall"]["candidate"]["mean"] for each in summary["points"]]
+    assert means == sorted(means, reverse=True)
+    assert means[0] > means[-1]
+    assert summary["points"][0]["values"]["train.lr"] == 4e-3
+    for point in summary["points"]:
+        side = point["comparison"]["overall"]["candidate"]
+        assert side["n_items"] == side["n_scored"] + side["n_unscored"] == N_ITEMS
+        assert point["comparison"]["candidate"] == point["version"]
+        assert point["comparison"]["baseline"] == summary["baseline"] == "pocket"
+    assert Store(finished.home).aliases() == {}
+
+
+@pytest.mark.vllm
+def test_the_same_sweep_again_trains_and_asks_nothing(finished: Finished) -> None:
+    path = finished.run_dir / RECORD
+    before = path.read_bytes()
+    path.unlink()
+    again = harness("sweep", finished.recipe, "--grid", " ".join(GRID[1:]), home=finished.home)
+    assert again.returncode == 0, again.stderr
+    assert path.read_bytes() == before
+    assert "complete in this run" in again.stderr
+    assert NAMES[3] in again.stdout
+    summary = harness_json("sweep", finished.recipe, *GRID, home=finished.home)
+    counts = summary.pop("counts")
+    assert (counts["trained_steps"], counts["generated"], counts["judged"]) == (0, 0, 0)
+    assert summary == {key: each for key, each in finished.summary.items() if key != "counts"}
+    assert SweepRecord.model_validate(json.loads(before)).points[0].rank == 1
+
+
+@pytest.mark.vllm
+def test_the_next_command_finds_the_trained_version(finished: Finished) -> None:
+    first = finished.summary["points"][0]
+    words = finished.summary["next"].split()
+    settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    assert load(finished.recipe, settings).recipe.name == first["name"]
+    assert "--promote" in words
+    sets = [word for each in settings for word in ("--set", each)]
+    trained = harness_json("train", finished.recipe, *sets, home=finished.home)
+    assert trained == {"version": first["version"], "trained_steps": 0}
