@@ -82,6 +82,7 @@ class Measured(NamedTuple):
     kinds: Counter[tuple[str, str]]
     """(type the data gives, type by pattern) → examples."""
     seconds: float
+    """Of processor time."""
 
 
 def measure(path: Path, folder: Path) -> Measured | str:
@@ -90,7 +91,7 @@ def measure(path: Path, folder: Path) -> Measured | str:
     found: dict[str, list[tuple[int, Example, str]]] = {lint.id: [] for lint in LINTS}
     kinds: Counter[tuple[str, str]] = Counter()
     refused: list[int] = []
-    n_read, started = 0, time.perf_counter()
+    n_read, started = 0, time.process_time()
     try:
         for row, example in numbered(read(path, folder)):
             if isinstance(example, Skipped):
@@ -107,7 +108,7 @@ def measure(path: Path, folder: Path) -> Measured | str:
         return str(error)
     similar = near.find(0.7)
     return Measured(path.name, n_read, tuple(refused), exact.result(), similar, diversity.result(),
-                    found, kinds, time.perf_counter() - started)  # fmt: skip
+                    found, kinds, time.process_time() - started)  # fmt: skip
 
 
 def read(path: Path, folder: Path) -> Iterator[Example | Skipped]:
@@ -135,7 +136,7 @@ def numbered(examples: Iterator[Example | Skipped]) -> Iterator[tuple[int, Examp
 
 def counts_table(all_measured: list[Measured]) -> Iterator[str]:
     shown = [lint.id for lint in LINTS if any(each.found[lint.id] for each in all_measured)]
-    head = ["file", "read", "refused", "equal", "prompt again", "near", *shown, "s"]
+    head = ["file", "read", "refused", "equal", "prompt again", "near", *shown, "CPU s"]
     yield "| " + " | ".join(head) + " |"
     yield "|---" + "|--:" * (len(head) - 1) + "|"
     for each in all_measured:

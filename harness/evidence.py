@@ -6,11 +6,12 @@ ends. Starts no process and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from harness import jsonio
-from harness.errors import DataError
+from harness.errors import ContractError, DataError
 from harness.evaluation import generate as generating
 from harness.evaluation import judge as judging
 from harness.evaluation.cache import Cache
@@ -37,6 +38,8 @@ class Evidence(NamedTuple):
     """generated, judged: calls made now; from_cache: answers and verdicts that needed none."""
     complete: bool
     """No call failed, so asking again could add nothing."""
+    refused: Mapping[str, str] = MappingProxyType({})
+    """Version → why the probe refused it. Only where there are rivals; they go on without it."""
 
 
 def recall(run: Run) -> Evidence | None:
@@ -46,10 +49,11 @@ def recall(run: Run) -> Evidence | None:
         generations = read_records(run.generations_path, Generation)
         verdicts = read_records(run.verdicts_path, Verdict)
         report = ProbeReport.model_validate(jsonio.read_json(run.probe_path))
+        refused = jsonio.read_json(run.refused_path) if run.refused_path.exists() else {}
     except (OSError, ValueError, DataError):
         return None
     counts = {"generated": 0, "judged": 0, "from_cache": len(generations) + len(verdicts)}
-    return Evidence(generations, verdicts, (_probe_rule(report),), counts, True)
+    return Evidence(generations, verdicts, (_probe_rule(report),), counts, True, refused)
 
 
 async def gather(
@@ -60,7 +64,8 @@ async def gather(
         async with Client(
             endpoint, concurrency=settings.concurrency, timeout_s=OWN_TIMEOUT_S
         ) as client:
-            report = await _probe(plan, store, sides, run, client, reporter)
+            report, refused = await _probe(plan, store, sides, run, client, reporter)
+            sides = _without(sides, refused)
             targets = _targets(plan, sides)
             reporter.stage("generate", len(targets) * len(plan.evalset.items))
             generated = await generating.generate(
@@ -98,38 +103,68 @@ async def gather(
         "from_cache": generated.n_from_cache + judged.n_from_cache,
     }
     complete = generated.n_faults + judged.n_faults == 0
-    return Evidence(generated.records, judged.records, (_probe_rule(report),), counts, complete)
+    rules = (_probe_rule(report),)
+    return Evidence(generated.records, judged.records, rules, counts, complete, refused)
 
 
 async def _probe(
     plan: Plan, store: Store, sides: Sides, run: Run, client: Client, reporter: Reporter
-) -> ProbeReport:
-    """Step 5: every adapter that takes part, and a sample of items through the users' route."""
-    named = (sides.candidate, *sides.rivals, sides.baseline, sides.own_judge)
-    versions = dict.fromkeys(each for each in named if each and "@" in each)
-    dtype = plan.recipe.base.dtype
-    reporter.stage("probe", len(versions))
-    reports = []
-    for version in versions:
-        manifest = store.manifest(version)
-        reports.append(await probe(client, manifest, base_name=plan.base_name, dtype=dtype))
-        reporter.advance(1)
+) -> tuple[ProbeReport, dict[str, str]]:
+    """Step 5: every adapter that takes part, and a sample of items through the users' route.
+    Returns the first candidate's report and, among rivals, who was refused and why."""
+    reports, refused = await _probe_each(plan, store, sides, client, reporter)
     n_chats = await generating.chat_route_agrees(
         plan.evalset.items,
-        _targets(plan, sides)[0],
+        _targets(plan, _without(sides, refused))[0],
         chat=plan.chat,
         settings=plan.recipe.eval,
         max_context=plan.max_context,
         client=client,
     )
     jsonio.write_json(run.probe_path, reports[0].dump())
+    if sides.rivals:
+        jsonio.write_json(run.refused_path, refused)
     n_rows = sum(report.n_rows for report in reports)
     worst = max(report.max_difference for report in reports)
     reporter.done(
         f"{n_rows} rows of {len(reports)} adapters and {n_chats} chats: served tokens equal "
         f"trained tokens, log-probs within {worst:.1e}"
     )
-    return reports[0]
+    return reports[0], refused
+
+
+async def _probe_each(
+    plan: Plan, store: Store, sides: Sides, client: Client, reporter: Reporter
+) -> tuple[list[ProbeReport], dict[str, str]]:
+    """Reports, candidates first. Raises ContractError where nothing is left to compare."""
+    candidates = (sides.candidate, *sides.rivals)
+    named = (*candidates, sides.baseline, sides.own_judge)
+    versions = dict.fromkeys(each for each in named if each and "@" in each)
+    reporter.stage("probe", len(versions))
+    reports, refused = list[ProbeReport](), dict[str, str]()
+    for version in versions:
+        try:
+            report = await probe(
+                client,
+                store.manifest(version),
+                base_name=plan.base_name,
+                dtype=plan.recipe.base.dtype,
+            )
+        except ContractError as error:
+            others = [each for each in candidates if each not in (*refused, version)]
+            if not others or version in (sides.baseline, sides.own_judge):
+                raise
+            reporter.note(f"  {error}", "red")
+            refused[version] = str(error)
+        else:
+            reports.append(report)
+        reporter.advance(1)
+    return reports, refused
+
+
+def _without(sides: Sides, refused: Mapping[str, str]) -> Sides:
+    candidate, *rivals = (each for each in (sides.candidate, *sides.rivals) if each not in refused)
+    return sides._replace(candidate=candidate, rivals=tuple(rivals))
 
 
 def _probe_rule(report: ProbeReport) -> RuleResult:

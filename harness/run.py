@@ -32,6 +32,7 @@ class Run:
         self.data_path = run_dir / "data.json"
         self.adapter_path = run_dir / "adapter.json"
         self.probe_path = run_dir / "probe.json"
+        self.refused_path = run_dir / "refused.json"
         self.environment_path = run_dir / "env.json"
         self.server_log_path = run_dir / "server.log"
 

@@ -213,8 +213,8 @@ def _turn(
     require_asked(history, tools, served, source)
     prompt, completion = _split(served, trained, chat, source)
     completion = _until_stop(completion, chat, source)
-    spelled = chat.decode(completion[:-1])
-    require_answered(answer, trained[len(served) :], spelled, source)
+    spelled, stop = chat.decode(completion), chat.decode(completion[-1:])
+    require_answered(answer, trained[len(served) :], spelled, stop, source)
     return _Turn(prompt, completion, source, tuple(history), tools)
 
 

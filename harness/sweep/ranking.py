@@ -35,7 +35,8 @@ class PointResult(Record):
     version: str | None
     """None: its training failed."""
     state: Literal["ranked", "untrusted", "failed"]
-    """`untrusted`: more answers unscored than gate.max_missing accepts."""
+    """`untrusted`: the probe refused it, or more answers are unscored than gate.max_missing
+    accepts."""
     reason: str | None = None
     """Why it has no rank; None when it has one."""
     rank: int | None = None
@@ -84,7 +85,7 @@ class Trained(NamedTuple):
     values: dict[str, Any]
     version: str | None
     reason: str | None
-    """Why there is no version."""
+    """Why there is no version, or why what it answers would be no evidence."""
 
 
 class Question(NamedTuple):
@@ -144,7 +145,7 @@ def _problems(
 ) -> Iterator[str]:
     for each in results:
         if each.reason:
-            yield f"{each.name}: {each.reason}"
+            yield each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
     if compared and (reason := _unfit(compared.baseline, question.gate)):
         yield f"baseline {question.baseline}: {reason}"
 
@@ -178,8 +179,7 @@ def _result(
     n_points: int,
 ) -> PointResult:
     comparison, reason = None, trained.reason
-    state: Literal["ranked", "untrusted", "failed"] = "failed"
-    if trained.version is not None:
+    if trained.version is not None and reason is None:
         shared = [side for (role, _), side in answers.items() if role != "candidate"]
         gate = question.gate
         comparison = _compare(
@@ -190,12 +190,12 @@ def _result(
             gate.model_copy(update={"alpha": gate.alpha / n_points}),
         )
         reason = _unfit(comparison.overall.candidate, gate)
-        state = "untrusted" if reason else "ranked"
+    unranked: Literal["untrusted", "failed"] = "untrusted" if trained.version else "failed"
     return PointResult(
         name=trained.name,
         values=trained.values,
         version=trained.version,
-        state=state,
+        state=unranked if reason else "ranked",
         reason=reason,
         comparison=comparison,
     )

@@ -17,6 +17,7 @@ from harness.pipeline import find_evidence, obtain_adapter, open_run, require_se
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan
 from harness.progress import Reporter
 from harness.recipe import LoadedRecipe, load
+from harness.report.wording import plural
 from harness.run import Run
 from harness.store import Store
 from harness.sweep.grid import Axis, Point, make_points, parse_grid
@@ -90,14 +91,16 @@ def sweep(
     if work.n_new:
         require_server(work.plan, store)
     reporter.done(
-        f"{len(work.points)} points, {work.n_new} to train; "
-        f"{len(work.plan.evalset.items)} items of {work.plan.evalset.label}"
+        f"{plural(len(work.points), 'point')}, {work.n_new} to train; "
+        f"{plural(len(work.plan.evalset.items), 'item')} of {work.plan.evalset.label}"
     )
     trained, n_steps = _train(work, store, reporter, restart)
     sides = _sides(work.plan, store, [each.version for each in trained if each.version], reporter)
     run = open_run(work.plan, store, _run_id(work, sides))
     evidence = find_evidence(work.plan, store, sides, run, reporter)
-    record = rank(_question(work, sides), trained, evidence.generations, evidence.verdicts)
+    probed = [each._replace(reason=each.reason or evidence.refused.get(each.version or ""))
+              for each in trained]  # fmt: skip
+    record = rank(_question(work, sides), probed, evidence.generations, evidence.verdicts)
     jsonio.write_json(run.run_dir / RECORD, record.dump())
     return Swept(
         record,

@@ -53,7 +53,7 @@ def _cells(point: PointResult, keys: list[str]) -> Iterator[Text]:
         yield Text(one_line(value_text(point.values[key]), 24), style="cyan")
     if point.comparison is None:
         yield from [Text("—")] * 7
-        yield Text("training failed", style="bold red")
+        yield Text(point.version or "training failed", style="bold red")
         return
     overall = point.comparison.overall
     yield from _side(overall.candidate)

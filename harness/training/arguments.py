@@ -20,6 +20,8 @@ from harness.training.objective import feedback_weights
 
 _CONFIGS = {"sft": SFTConfig, "dpo": DPOConfig, "kto": KTOConfig}
 _WEIGHTS = ("desirable_weight", "undesirable_weight")
+_METADATA = "No package metadata was found for "
+"""Begins the message of a PackageNotFoundError, even where that has one of its own."""
 _N_LOGS = 50
 
 
@@ -43,7 +45,10 @@ def make_arguments(job_dir: JobDir, job: dict[str, Any], opinions: list[bool]) -
     except (TypeError, ValueError, ImportError) as error:
         if not extra:
             raise
-        raise RecipeError(f"train.extra: {config.__name__} refuses it: {error}") from error
+        raise RecipeError(
+            f"train.extra: {config.__name__} refuses it: {str(error).removeprefix(_METADATA)}",
+            hint="install what it needs" if isinstance(error, ImportError) else None,
+        ) from error
 
 
 def _require_known(config: type, extra: dict[str, Any]) -> None:

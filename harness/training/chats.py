@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from harness.recipe.training import Shape
-from harness.training.example import BadRow, show
+from harness.training.example import BadRow, columns_of, show
 from harness.training.messages import REASONING, conversation, listed, optional, tools
 from harness.types import Message
 
@@ -20,7 +20,7 @@ PLACEHOLDERS = frozenset(
 )
 """Alpaca's ways to say that a task has no input, without case, spaces and punctuation.
 
-From the 62 rows of the first 5,000 of stanford_alpaca that say so, in 21 spellings."""
+From the 63 rows of the first 5,000 of stanford_alpaca that say so, in 21 spellings."""
 _LONGEST_PLACEHOLDER = 24
 _TRIMMINGS = re.compile(r"[^\w/]|_")
 
@@ -46,9 +46,12 @@ def from_sharegpt(row: dict[str, Any]) -> Chat:
 
 
 def from_alpaca(row: dict[str, Any]) -> Chat:
-    """instruction, input, output, and optionally history and system (LLaMA-Factory)."""
-    history = _alpaca_prompt(row)
-    return _under_system(row, Chat((*history, answer(row, "output"))))
+    """instruction, input, output, and optionally history and system (LLaMA-Factory's).
+
+    The input follows the instruction after a blank line; one that only says that there is none
+    is left out. All answers of the history are trained on, as LLaMA-Factory does.
+    """
+    return _under_system(row, Chat((*_alpaca_prompt(row), answer(row, "output"))))
 
 
 def from_prompt(row: dict[str, Any]) -> Chat:
@@ -161,7 +164,7 @@ _NEXT = {
 
 def _required(row: dict[str, Any], key: str) -> Any:
     if key not in row:
-        raise BadRow(f"no column {key!r}; seen: {', '.join(map(str, row)) or 'none'}")
+        raise BadRow(f"no column {key!r}; seen: {columns_of(row)}")
     return row[key]
 
 

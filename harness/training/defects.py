@@ -125,7 +125,7 @@ def _copied(turn: Turn) -> str | None:
 
 _LABEL = re.compile(
     r"\s*[#*]*\s*(?:(?:expected |sample |model )?output|input|response|completion|assistant|chatbot"
-    r"|chatgpt|输出|回答|答案)\s*\**\s*[:：]",
+    r"|chatgpt|输出|回答)\s*\**\s*[:：]",
     re.I,
 )
 
@@ -144,32 +144,25 @@ _DANGLING = re.compile(
     r"|was|were|their|its|your|into|between|than|if|when|while))$",
     re.I,
 )
-_STOP = re.compile(r"[.!?:;。！？：；…][\"'”’)\]）」*_]*$")
-_OPEN = re.compile(r"[^\W_]$")
+_FRAGMENT = re.compile(
+    r"[.!?][\"')\]]*\s+(?:The|An?|This|That|These|Those|It|He|She|They|We|You|If|When|While|For|In"
+    r"|On|At|By|As|To|With|However|Additionally|Furthermore|Moreover)(?:\s+[\w'-]+){0,2}$"
+)
 _FENCE_OR_STOP = re.compile(r"(?:```|[.!?。！？])$")
-_LATIN = re.compile(r"[0-9A-Za-zÀ-ɏ]$")
-_UNENDED = re.compile(r"[^\W_]$|,$")
-_LONG = 100
+_OPEN = re.compile(r"[^\W_]$")
 
 
 def _cut(turn: Turn) -> str | None:
-    """Code whose fence is never closed, prose that ends in a word nothing ends in, and a long text
-    of full sentences of which only the last has no end."""
+    """Code whose fence is never closed, and prose that ends in a word or comma nothing ends in, or
+    in the first words of a sentence. Many people leave out the last full stop."""
     text = turn.answer.rstrip()
     if text.count("```") % 2 and not _FENCE_OR_STOP.search(text):
         return text[-_SHORT:]
-    if not _UNENDED.search(text):
-        return None
-    lines = [line.rstrip() for line in text.split("\n") if len(words(line)) >= 8]
     last = text.rpartition("\n")[2]
-    if not lines or lines[-1] != last or _CODE.search(text):
+    if not _DANGLING.search(last) and not _FRAGMENT.search(last):
         return None
-    if _LISTED.match(last) or _TAGGED.search(last):
-        return None
-    dangles = _DANGLING.search(last)
-    alone = _LATIN.search(last) and all(_STOP.search(line) for line in lines[:-1])
-    long = len(words(text)) >= _LONG and len(lines) > 1
-    return last[-_SHORT:] if dangles or (alone and long) else None
+    beside = len(words(last)) < 8 or _LISTED.match(last) or _TAGGED.search(last)
+    return None if beside or _CODE.search(text) else last[-_SHORT:]
 
 
 def _open_end(turn: Turn) -> str | None:

@@ -16,9 +16,9 @@ from harness.training.example import Example
 from harness.training.normalise import prompt_of, words
 
 WARN_SHARE: Final = 0.1
-"""Share of answers with one opening or ending from which style overfitting is warned of: in
-nine real files of mixed tasks the commonest has 8 % at most, and in the three of one persona or
-one kind of dialogue 15 to 50 % (docs/data.md)."""
+"""Share of answers with one opening or ending from which style overfitting is warned of: in nine
+real files of mixed tasks the commonest has 8 % at most, in the five of one persona, one kind of
+dialogue or one game 13 to 50 % (docs/data.md)."""
 _FEWEST: Final = 20
 """Answers below which a share says nothing."""
 _PHRASE: Final = 3

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from harness.training.example import Example
 from harness.training.normalise import fingerprint, prompt_group, words
 
-MOST_SEARCHED = 60_000
+MOST_SEARCHED = 55_000
 """Above so many examples a sample of them is searched for near duplicates."""
 MOST_GRAMS = 30_000_000
 """And above so many word n-grams in them (four bytes each)."""
@@ -176,7 +176,7 @@ class NearDuplicates:
         from datasketch import MinHash, MinHashLSH
 
         blank = MinHash(num_perm=_BANDS * _BAND, hashfunc=int)
-        leaders = MinHashLSH(num_perm=_BANDS * _BAND, params=(_BANDS, _BAND))
+        leaders = MinHashLSH(num_perm=_BANDS * _BAND, params=(_BANDS, _BAND), hashfunc=zlib.crc32)
         for index, (_, grams) in self._kept.items():
             sketch = blank.copy()
             sketch.update_batch(grams)

@@ -6,12 +6,14 @@ Knows nothing of files or of tokens.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from harness.types import Message
 
 SHOWN = 60
 """Characters of a value in an error message."""
+_NAMED = 12
 
 
 class Example(NamedTuple):
@@ -56,3 +58,10 @@ def show(value: Any) -> str:
     except RecursionError:
         text = "a value nested too deep to show"
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def columns_of(row: Iterable[str]) -> str:
+    """The names of a row's columns in an error message, each of a readable length."""
+    names = [" ".join(str(name).split())[:SHOWN] for name in row]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (", ".join(names[:_NAMED]) or "none") + more

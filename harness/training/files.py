@@ -16,7 +16,7 @@ from typing import IO, NamedTuple, cast
 from harness.errors import DataError
 from harness.recipe import Source
 from harness.recipe.load import locate
-from harness.training import json_rows, tables
+from harness.training import json_rows, tabular
 from harness.training.encodings import require_text
 from harness.training.json_rows import PlacedRows
 
@@ -61,24 +61,24 @@ def open_rows(source: Source, root: Path) -> Rows:
     except ValueError as error:  # a NUL in the path
         raise DataError(f"{label!r}: not a path: {error}") from None
     if head.startswith(_PARQUET):
-        return Rows("parquet", tables.parquet_rows(path, label))
+        return Rows("parquet", tabular.parquet_rows(path, label))
     return _text(path, label, head)
 
 
 def _folder(path: Path, source: Source) -> Rows:
-    saved = tables.saved_rows(path, source)
+    saved = tabular.saved_rows(path, source)
     if saved is not None:
         return Rows("dataset", saved)
     if not any(_FILE.search(each.name) for each in path.rglob("*")):
         raise DataError(
             f"{source.path}: a folder without data files", hint=f"accepted: {_ACCEPTED}"
         )
-    return Rows("dataset", tables.loaded_rows(str(path), source))
+    return Rows("dataset", tabular.loaded_rows(str(path), source))
 
 
 def _hub(path: Path, source: Source) -> Rows:
     if _HUB_ID.fullmatch(source.path) and not _FILE.search(source.path):
-        return Rows("hub", tables.loaded_rows(source.path, source))
+        return Rows("hub", tabular.loaded_rows(source.path, source))
     raise DataError(
         f"{source.path}: no such file ({path})",
         hint="data.sources paths start from the recipe's folder",
@@ -109,7 +109,7 @@ def _text(path: Path, label: str, head: bytes) -> Rows:
 
 def _reader(path: Path, head: bytes) -> tuple[str, _Reader]:
     if _TABLE.search(path.name):
-        return "csv", tables.csv_rows
+        return "csv", tabular.csv_rows
     if json_rows.is_document(head):
         return "json", json_rows.document
     return "jsonl", json_rows.lines

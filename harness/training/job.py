@@ -5,6 +5,7 @@
     events.jsonl worker.log     progress, one JSON object a line; the worker's own output
     error.json                  why the worker refused the recipe
     checkpoints/                resumable states; one is whole when it holds COMPLETE
+    trackers/                   what compute.report_to names writes
     adapter/ probes.json        the result; probes.json is written last
 
 Knows nothing of torch; the settings are plain JSON.
@@ -73,6 +74,10 @@ class JobDir(NamedTuple):
         return self.path / "checkpoints"
 
     @property
+    def trackers(self) -> Path:
+        return self.path / "trackers"
+
+    @property
     def adapter(self) -> Path:
         return self.path / "adapter"
 
@@ -126,7 +131,7 @@ class JobDir(NamedTuple):
         told = (self.events, self.log, self.error)
         for each in (self.probes, *told, self.table, self.rows, self.job):
             each.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.adapter):
+        for folder in (self.checkpoints, self.trackers, self.adapter):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -180,18 +180,19 @@ class _Window:
         return _refusal(where, _not_json(NotJson(f"{reason} (column {column})"), shown))
 
     def _more(self) -> bool:
-        """Twice the rest of the text, so that a long value is not parsed over and over."""
-        self.line()
-        newline = self.text.rfind("\n", 0, self.place)
-        self._cut = self.place - newline - 1 + (self._cut if newline < 0 else 0)
-        rest = self.text[self.place :]
-        parts, n_more = [rest], 0
-        while n_more <= len(rest) and (part := next(self._texts, "")):
+        """Move on to the rest of the text and at least as much again, so that a long value is not
+        parsed over and over. Whether there was more."""
+        n_rest = len(self.text) - self.place
+        parts: list[str] = []
+        while sum(map(len, parts)) <= n_rest and (part := next(self._texts, "")):
             parts.append(part)
-            n_more += len(part)
-        self.text = "".join(parts)
-        self.place = self._counted = 0
-        return n_more > 0
+        if parts:
+            self.line()
+            newline = self.text.rfind("\n", 0, self.place)
+            self._cut = self.place - newline - 1 + (self._cut if newline < 0 else 0)
+            self.text = "".join((self.text[self.place :], *parts))
+            self.place = self._counted = 0
+        return bool(parts)
 
 
 def _texts(file: IO[bytes], label: str) -> Iterator[str]:

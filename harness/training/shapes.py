@@ -6,14 +6,13 @@ Knows nothing of files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from harness.errors import DataError, nearest
 from harness.recipe import Source
 from harness.recipe.training import Objective, Shape
 from harness.training.chats import CHATS, Chat, row_tools, trainable
-from harness.training.example import BadRow, Example, Skipped
+from harness.training.example import BadRow, Example, Skipped, columns_of
 from harness.training.preferences import Pair, feedback, has_feedback, pair, ranked
 
 ACCEPTED: dict[Objective, tuple[Shape, ...]] = {
@@ -51,7 +50,6 @@ ALIASES: dict[Shape, dict[str, str]] = {
 """Names that are as common (Dolly's), read where ours is absent."""
 _TYPES = ("type", "category", "task")
 _LONGEST_TYPE = 64
-_NAMED = 12
 _RENAME = (
     "name yours in data.sources.columns, as in columns: {prompt: question, completion: answer}"
 )
@@ -69,8 +67,7 @@ def detect(row: Mapping[str, Any]) -> Shape:
         return "feedback"
     if chat:
         return chat
-    columns = ", ".join(islice(map(str, row), _NAMED)) or "none"
-    columns += f" and {len(row) - _NAMED} more" if len(row) > _NAMED else ""
+    columns = columns_of(row)
     if "text" in seen:
         raise BadRow(
             f"no known columns; seen: {columns}",
@@ -178,7 +175,7 @@ def _judged(row: dict[str, Any], source: str) -> Example:
     verdict = feedback(row)
     shape = _chat_shape({key for key, value in row.items() if value is not None})
     if shape is None:
-        raise BadRow(f"feedback on no chat; seen: {', '.join(map(str, row))}")
+        raise BadRow(f"feedback on no chat; seen: {columns_of(row)}")
     for theirs, ours in ALIASES[shape].items():
         if theirs in row and ours not in row:
             row[ours] = row[theirs]

@@ -100,7 +100,7 @@ def make_trainer(job_dir: JobDir, job: dict[str, Any], rows: Dataset) -> Any:
     train = job["train"]
     if job["report_to"]:
         require_trackers(job["report_to"])
-        keep_local(job_dir.path / "trackers")
+        keep_local(job_dir.trackers)
     opinions = list(rows["desirable"]) if train["objective"] == "kto" else []
     arguments = make_arguments(job_dir, job, opinions)
     columns = _COLUMNS[train["objective"]]

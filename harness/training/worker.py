@@ -96,7 +96,7 @@ def _require_sharding(trainer: Any, extra: dict[str, Any]) -> None:
     for name, active in on.items():
         if extra.get(name) and not active:
             raise RecipeError(
-                f"train.extra.{name} has no effect on {trainer.args.world_size} process(es) on "
+                f"train.extra.{name} has no effect on {trainer.args.world_size} processes on "
                 f"{trainer.args.device.type}",
                 hint="leave it out, or set compute.processes to the number of GPUs",
             )

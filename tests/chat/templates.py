@@ -71,5 +71,11 @@ def make_tokenizer(directory: Path, *, eos: str, **config: Any) -> Path:
     return directory
 
 
+def real_template(path: Path) -> str:
+    """One collection indents its templates and has the layout removed before use."""
+    text = path.read_text()
+    return text.replace("    ", "").replace("\n", "") if path.parent.name != "trl" else text
+
+
 def _write(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value))

@@ -19,7 +19,6 @@ from tests.chat.templates import (
     CHATML,
     LLAMA,
     POCKET,
-    SHARED,
     TEMPLATES,
     make_tokenizer,
 )
@@ -179,7 +178,7 @@ def test_an_answer_cut_by_its_own_stop_token_is_refused_even_if_allowed(
     tmp_path: Path, answer: str
 ) -> None:
     chat = merging_chat(tmp_path, CHATML, "<|im_end|>", allow_special_tokens=True)
-    with pytest.raises(DataError, match=r"stop token|do not spell the answer"):
+    with pytest.raises(DataError, match="stop token"):
         encode(chat_of("a", answer), chat, "a.jsonl:1")
 
 
@@ -242,29 +241,3 @@ def test_a_mismatch_shows_served_and_trained_text(tmp_path: Path) -> None:
     chat = merging_chat(tmp_path, template, "<|im_end|>")
     with pytest.raises(DataError, match=r"turn 1: .*served …'.*<think>.*trained …'.*Hello"):
         encode(chat_of("a", "Hello"), chat, "train.jsonl:7")
-
-
-STOPS = (
-    "<|im_end|> <|eot_id|> <|end|> <|endoftext|> <end_of_turn> <|end_of_text|> <|end_of_turn|>"
-).split()
-NEVER_STOP = ("amberchat", "chatqa", "falcon-instruct", "solar-instruct")
-"""Real templates that end an assistant turn without any end token."""
-
-
-def real_template(path: Path) -> str:
-    """One collection indents its templates and has the layout removed before use."""
-    text = path.read_text()
-    return text.replace("    ", "").replace("\n", "") if path.parent.name != "trl" else text
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared templates are not here")
-@pytest.mark.parametrize("path", sorted(SHARED.rglob("*.jinja")), ids=lambda path: path.stem)
-def test_real_templates_encode_exactly_or_refuse(path: Path, tmp_path: Path) -> None:
-    directory = make_tokenizer(tmp_path, eos="</s>")
-    chat = ChatTokenizer(directory, template=real_template(path), stop=STOPS)
-    messages = chat_of("Say hello.", "Hello there", "Again", "Hello")
-    if path.stem in NEVER_STOP:
-        with pytest.raises(DataError, match=r"a\.jsonl:1 turn 1: .* without a stop token"):
-            encode(messages, chat, "a.jsonl:1")
-    else:
-        check(messages, chat, encode(messages, chat, "a.jsonl:1"))

@@ -143,6 +143,28 @@ def test_what_has_no_evidence_has_no_rank() -> None:
     )
 
 
+def test_a_refused_version_is_shown_and_not_compared() -> None:
+    items = make_items(N)
+    question = Question(
+        "bot", {"lora.r": ("1", "2")}, items, "set@1", "judge@1", BASELINE, make_gate()
+    )
+    base, good = (
+        answers(items, "baseline", BASELINE, [3] * N),
+        answers(items, "candidate", version("good"), [4] * N),
+    )
+    points = [
+        Trained("bad", {"lora.r": 1}, version("bad"), "bad@0: the adapter changes nothing"),
+        Trained("good", {"lora.r": 2}, version("good"), None),
+    ]
+    record = rank(question, points, base[0] + good[0], base[1] + good[1])
+    assert [(each.name, each.state) for each in record.points] == [
+        ("good", "ranked"),
+        ("bad", "untrusted"),
+    ]
+    assert record.problems == ("bad@0: the adapter changes nothing",)
+    assert version("bad") in shown(record)
+
+
 def test_an_unscored_baseline_is_a_problem() -> None:
     record = ranking({"a": [4] * N}, [None] * N)
     assert [each.state for each in record.points] == ["ranked"]

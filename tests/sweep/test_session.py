@@ -157,3 +157,22 @@ def test_the_next_command_finds_the_trained_version(finished: Finished) -> None:
     sets = [word for each in settings for word in ("--set", each)]
     trained = harness_json("train", finished.recipe, *sets, home=finished.home)
     assert trained == {"version": first["version"], "trained_steps": 0}
+
+
+@pytest.mark.vllm
+def test_a_point_that_the_probe_refuses_has_no_rank_and_the_others_go_on(
+    finished: Finished,
+) -> None:
+    """A learning rate that moves nothing gives an adapter that does nothing."""
+    grid = ("--grid", "lora.r=8", "train.lr=4e-3,1e-10")
+    for n_new in (1, 0):
+        done = harness("sweep", finished.recipe, *grid, "--json", home=finished.home)
+        assert done.returncode == 4, done.stderr
+        summary = json.loads(done.stdout)
+        good, silent = summary["points"]
+        assert (good["name"], good["state"], good["rank"]) == (NAMES[3], "ranked", 1)
+        assert (silent["state"], silent["rank"]) == ("untrusted", None)
+        assert "the adapter changes nothing" in silent["reason"]
+        assert summary["problems"] == [silent["reason"]]
+        assert summary["counts"]["trained_steps"] == n_new * N_STEPS
+        assert summary["counts"]["generated"] == 0

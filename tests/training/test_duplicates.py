@@ -22,7 +22,7 @@ def varied(rng: random.Random, original: list[str], n: int) -> list[str]:
     return changed
 
 
-def search(examples: list[Example], threshold: float = 0.7, most: int = 60_000) -> NearReport:
+def search(examples: list[Example], threshold: float = 0.7, most: int = 55_000) -> NearReport:
     near = NearDuplicates(most=most)
     for index, each in enumerate(examples):
         near.add(index, each)

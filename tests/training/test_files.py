@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from harness.errors import DataError
+from harness.recipe import Source
+from harness.training import json_rows
 from harness.training.encodings import require_text
 from harness.training.example import Example
+from harness.training.read import open_source
 from tests.training.sources import ALPACA, CHAT, PAIR, jsonl, opened, read, texts, write
 
 HELLO = [("user", "Hi"), ("assistant", "Hello")]
@@ -26,7 +29,7 @@ ROWS: list[tuple[Any, dict[str, Any]]] = [
     ("sft", PAIR),
     ("sft", {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}),
     ("dpo", PREFERENCE),
-    ("dpo", {"instruction": "a", "output": ["b", "c"]}),
+    ("dpo", {"prompt": "a", "answers": ["b", "c"]}),
     ("kto", FEEDBACK),
 ]
 
@@ -79,8 +82,6 @@ CONTAINERS = ["jsonl", "jsonl.gz", "json", "json.gz", "csv", "csv.gz", "parquet"
 def test_every_shape_in_every_container(
     tmp_path: Path, container: str, objective: Any, row: dict[str, Any]
 ) -> None:
-    if container.startswith("csv") and isinstance(row.get("output"), list):
-        pytest.skip("a list of answers in a CSV cell is a text")
     expected = read(stored(tmp_path, "jsonl", [row, row]), objective)
     found = opened(stored(tmp_path, container, [row, row]), objective)
     examples = [each for each in found.examples if isinstance(each, Example)]
@@ -105,6 +106,59 @@ def test_rows_in_one_line_are_numbered(tmp_path: Path) -> None:
         "rows.json:1 row 2",
         "rows.json:1 row 3",
     ]
+
+
+TRICKY: list[dict[str, Any]] = [
+    {"prompt": 'a\\"]},\n[{', "completion": "é\u2028😀\t", "n": [1.5e-7, True, None, {}, -12]},
+    {"prompt": "", "completion": "{" * 30, "n": 123456789012345678901234567890},
+    PAIR,
+]
+
+
+@pytest.mark.parametrize("n_bytes", range(1, 80))
+def test_a_window_may_end_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int
+) -> None:
+    texts = [
+        json.dumps(TRICKY, ensure_ascii=ascii_only, indent=indent)
+        for ascii_only in (True, False)
+        for indent in (None, 3)
+    ]
+    texts.append("\n".join(json.dumps(row, indent=1) for row in TRICKY))
+    for text in texts:
+        path = write(tmp_path, text, "rows.json")
+        monkeypatch.undo()
+        whole = read(path)
+        assert [each.messages[0].content for each in whole] == [row["prompt"] for row in TRICKY]
+        monkeypatch.setattr(json_rows, "_CHUNK", n_bytes)
+        assert read(path) == whole
+
+
+@pytest.mark.parametrize("n_bytes", [1, 7, 30, 1 << 20])
+def test_a_window_knows_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int
+) -> None:
+    monkeypatch.setattr(json_rows, "_CHUNK", n_bytes)
+    text = json.dumps([PAIR] * 30)[:-1] + ", {'a'}]"
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path, text, "rows.json"))
+    assert f"(column {text.index(chr(39)) + 1})" in str(caught.value)
+    with pytest.raises(DataError, match=r"^rows\.json:32: not JSON: Expecting property name"):
+        read(write(tmp_path, "[\n" + (json.dumps(PAIR) + ",\n") * 30 + "{a}]", "rows.json"))
+
+
+def test_a_path_that_exists_is_no_id_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "owner").mkdir()
+    write(tmp_path / "owner", jsonl(PAIR), "name")
+    given = Source(path="owner/name")
+    found = open_source(given, tmp_path, objective="sft", on_error="stop")
+    assert found.container == "jsonl"
+
+
+def test_tables_of_other_delimiters(tmp_path: Path) -> None:
+    for name, delimiter in (("rows.tsv", "\t"), ("rows.csv", ";"), ("rows.CSV", ",")):
+        text = delimiter.join(["prompt", "completion"]) + "\n" + delimiter.join(["Hi", "Hello"])
+        assert texts(read(write(tmp_path, text, name))[0]) == HELLO
 
 
 def test_names_do_not_matter_but_for_csv(tmp_path: Path) -> None:
@@ -312,3 +366,13 @@ def test_a_file_is_never_held(tmp_path: Path, container: str) -> None:
         tracemalloc.stop()
     early, late = peaks
     assert late < early + 2_000_000
+
+
+def test_a_table_without_a_header_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path, '"Why\nis it so?",' + "word " * 200, "rows.csv"))
+    assert str(caught.value).startswith("rows.csv: no rows")
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path, '"Why\nis it so?",' + "word " * 200 + "\na,b\n", "rows.csv"))
+    assert str(caught.value).startswith("rows.csv:3: no known columns; seen: Why is it so?, word")
+    assert len(str(caught.value)) < 200

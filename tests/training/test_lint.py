@@ -15,7 +15,7 @@ ESSAY = (
     "could sell books to people who had never owned one, and newspapers grew from weekly sheets to "
     "daily ones. Schools bought readers for every child, where before a class had shared a few.\n\n"
     "The change was not welcome everywhere. Towns that had lived from rags and sizing lost their "
-    "trade, and some of the old mills turned to cardboard, which the new factories began"
+    "trade, and some of the old mills turned to cardboard. The new factories"
 )
 
 
@@ -106,8 +106,9 @@ def test_what_only_looks_like_a_defect_is_not_flagged(each: Example) -> None:
     assert not ids(each)
 
 
-def test_tags_at_the_end_are_no_cut() -> None:
-    assert ids(example("Write a post", f"{ESSAY}. #paper #history #mill")) == ["open-end"]
+@pytest.mark.parametrize("end", [" bought none", "… #paper #history #mill", "\n\n- rags\n- the"])
+def test_an_end_without_a_full_stop_is_only_a_hint(end: str) -> None:
+    assert ids(example("Write a post", ESSAY + end)) == ["open-end"]
 
 
 def test_an_answer_that_is_a_call_or_a_thought_is_not_blank() -> None:

@@ -16,12 +16,14 @@ from harness.errors import RecipeError
 from harness.pocket import JUDGE_DIR
 from harness.recipe import Lora, Train
 from harness.recipe.training import _OURS
+from harness.training.launch import train
 from harness.training.objective import feedback_weights, require_objective
 from harness.training.parent import require_parent
+from harness.training.prepare import prepare
 from harness.training.trackers import keep_local, require_trackers
 from tests.chat.templates import POCKET
 from tests.training.jobs import make_job, make_rows, train_here
-from tests.training.recipes import make_recipe
+from tests.training.recipes import chats, make_recipe, write_rows
 
 REMOVED = {
     "max_prompt_length",
@@ -120,6 +122,13 @@ def test_every_refused_extra_is_an_argument_of_trl() -> None:
     for key in _OURS:
         with pytest.raises(ValidationError, match=f"'{key}' cannot be passed to TRL"):
             Train(extra={key: 1})
+
+
+def test_what_only_trl_knows_reaches_the_user_as_one_line(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", chats(8))
+    recipe = make_recipe(tmp_path, train={"extra": {"max_grad_nrom": 1}})
+    with pytest.raises(RecipeError, match="extra.max_grad_nrom.*did you mean 'max_grad_norm'"):
+        train(recipe, prepare(recipe), tmp_path / "job", on_event=lambda event: None)
 
 
 def test_a_missing_tracker_is_named() -> None:

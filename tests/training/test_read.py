@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.jsonio import NotJson, parse_json
+from harness.jsonio import NotJson, canonical, parse_json
 from harness.recipe import Source
 from harness.recipe.training import Objective
 from harness.training.example import Example, Skipped
 from harness.training.read import open_source
+from harness.training.shapes import ACCEPTED, COLUMNS
 from tests.training.sources import ALPACA, CHAT, PAIR, jsonl, opened, read, texts, write
 
 USER = {"role": "user", "content": "Hi"}
@@ -233,3 +234,37 @@ def test_an_array_is_json_to_us_exactly_when_it_is_to_python(
             list(opened(path).examples)
         return
     assert list(opened(path, on_error="skip").examples)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-1, 2) | st.floats() | st.text(max_size=5)
+KEYS = st.sampled_from(
+    "role content from value train weight tool_calls name arguments function type text id".split()
+)
+WORDS = st.sampled_from(["user", "assistant", "system", "tool", "human", "gpt", "function_call"])
+VALUES = st.recursive(
+    SCALARS | WORDS | st.just('[{"name": "f"}]'),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+COLUMN = st.sampled_from(sorted({column for columns in COLUMNS.values() for column in columns}))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(list(COLUMNS)),
+    st.dictionaries(COLUMN | st.sampled_from(["instances", "context", "rating"]), VALUES),
+)
+def test_no_row_makes_a_reader_crash(
+    tmp_path_factory: pytest.TempPathFactory, shape: Any, row: dict[str, Any]
+) -> None:
+    [objective, *_] = [name for name, shapes in ACCEPTED.items() if shape in shapes]
+    path = write(tmp_path_factory.mktemp("rows"), jsonl(row))
+    try:
+        found = list(opened(path, objective, "skip", format=shape).examples)
+    except DataError:
+        return
+    for each in found:
+        if isinstance(each, Example):
+            assert canonical([message.dump() for message in each.messages])
+            assert canonical(each.tools)
+            assert each.messages[-1].role == "assistant"
