@@ -29,7 +29,7 @@ SAME_FLOOR = {("chat", "recipe"), ("chat", "store"), ("outcome", "plan"), ("type
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "vllm", "openai", "safetensors"}
 MAY_BE_HEAVY = {
     f"harness/training/{name}.py"
-    for name in ("worker", "trainers", "arguments", "models", "callbacks", "measure")
+    for name in ("worker", "trainers", "arguments", "models", "table", "callbacks", "measure")
 }
 SERVE_MAY = {"store", "types", "jsonio", "errors", "chat.contract"}
 

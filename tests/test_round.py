@@ -19,7 +19,8 @@ import httpx
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from harness.jsonio import file_digest
+from harness.jsonio import file_digest, write_jsonl
+from harness.pocket.rows import heldout_items
 from harness.store import PUBLISHED, Store, read_manifest, version_id
 from harness.types import Manifest
 from tests.workbench import (
@@ -259,3 +260,30 @@ def _healthy(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_what_the_base_could_do_is_one_more_rule(finished: Finished, copied: Path) -> None:
+    folder = finished.recipe.parent / "general"
+    if not folder.exists():
+        shutil.copytree(finished.recipe.parent / "evalset", folder)
+        used = {json.dumps(each["messages"]) for each in evalset_items(folder)}
+        fresh = [each for each in heldout_items() if json.dumps(each["messages"]) not in used]
+        write_jsonl(folder / "items.jsonl", fresh[:12])
+    asked = ("round", finished.recipe, "--set", "eval.retention=general")
+    first = harness_json(*asked, home=copied)
+    rules = {rule["rule"]: rule for rule in first["rules"]}
+    assert rules["retention"]["status"] == "pass"
+    assert rules["retention"]["sentence"].startswith("on pocket@")
+    assert first["counts"]["trained_steps"] == 0
+    run_dir = Path(first["run_dir"])
+    inner = json.loads((run_dir / "retention" / "comparison.json").read_text())
+    assert (inner["candidate"], inner["baseline"]) == (first["candidate"], "pocket")
+    assert inner["overall"]["difference"]["n_pairs"] == 12
+    again = harness_json(*asked, home=copied)
+    assert again["counts"] | NOTHING == again["counts"]
+    assert again["rules"] == first["rules"]
+    assert json.loads((run_dir / "data.json").read_text())["counts"]["n_rows"] == 224
+
+
+def evalset_items(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]

@@ -145,7 +145,8 @@ def _problems(
 ) -> Iterator[str]:
     for each in results:
         if each.reason:
-            yield each.reason if each.name in each.reason else f"{each.name}: {each.reason}"
+            named = each.reason.startswith(f"{each.name}@")
+            yield each.reason if named else f"{each.name}: {each.reason}"
     if compared and (reason := _unfit(compared.baseline, question.gate)):
         yield f"baseline {question.baseline}: {reason}"
 

@@ -36,7 +36,7 @@ _POLL_S = 0.1
 _END_S = 10
 """How much longer the starter of several processes may take to end than they do."""
 _LOG_LINES = 12
-_FULL = ("No space left on device", "Disk quota exceeded", "file write failed")
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed")
 _ROOM = 1 << 20
 """Bytes free below which a disk is full."""
 

@@ -28,6 +28,7 @@ from harness.training.order import count_steps
 from harness.training.overlap import Match, Overlap, OverlapReport
 from harness.training.rows import Rows, RowTable
 from harness.training.targets import require_lora
+from harness.training.trackers import require_trackers
 from harness.types import BaseInfo, ChatContract, Item
 
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -122,6 +123,7 @@ def prepare(
     recipe = loaded.recipe
     directory = base_dir(recipe.base, loaded.root)
     require_processes(loaded)
+    require_trackers(recipe.compute.report_to)
     require_lora(recipe.lora, directory)
     limit = _length_limit(recipe.data, max_context(recipe.base, directory))
     chat = load_chat(loaded, directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,57 @@ def test_another_tokenizer_drifts(tmp_path: Path) -> None:
         fingerprint(ChatTokenizer(plain, template=CHATML)),
         fingerprint(ChatTokenizer(other, template=CHATML)),
     ) == ["special tokens", "stop tokens"]
+
+
+def test_another_vocabulary_drifts_in_the_tokenizer(tmp_path: Path) -> None:
+    plain = make_tokenizer(tmp_path / "a", eos="</s>")
+    other = make_tokenizer(tmp_path / "b", eos="</s>")
+    path = other / "tokenizer.json"
+    definition = json.loads(path.read_text())
+    del definition["model"]["merges"][-40:]
+    path.write_text(json.dumps(definition))
+    contracts = [fingerprint(ChatTokenizer(each, template=CHATML)) for each in (plain, other)]
+    assert names(*contracts)[-1] == "tokenizer"
+    assert set(names(*contracts)) <= {"token ids of the probe chats", "tokenizer"}
+
+
+def test_another_normaliser_drifts_though_the_probes_do_not(tmp_path: Path) -> None:
+    plain = make_tokenizer(tmp_path / "a", eos="</s>")
+    other = make_tokenizer(tmp_path / "b", eos="</s>")
+    path = other / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": {"type": "NFC"}}))
+    contracts = [fingerprint(ChatTokenizer(each, template=CHATML)) for each in (plain, other)]
+    assert names(*contracts) == ["tokenizer"]
+
+
+def test_a_special_token_taken_away_drifts(tmp_path: Path) -> None:
+    plain = make_tokenizer(tmp_path / "a", eos="</s>")
+    other = make_tokenizer(tmp_path / "b", eos="</s>")
+    path = other / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    del config["bos_token"]
+    path.write_text(json.dumps(config))
+    contracts = [fingerprint(ChatTokenizer(each, template="alpaca")) for each in (plain, other)]
+    assert names(*contracts) == ["token ids of the probe chats", "special tokens"]
+
+
+def test_a_pinned_switch_drifts_by_what_it_changes(tmp_path: Path) -> None:
+    template = CHATML + "{{ '<think>' if enable_thinking }}"
+    directory = make_tokenizer(tmp_path, eos="</s>")
+    contracts = [
+        fingerprint(ChatTokenizer(directory, template=template, kwargs={"enable_thinking": on}))
+        for on in (True, False)
+    ]
+    assert names(*contracts) == ["token ids of the probe chats", "template variables"]
+
+
+def test_the_judge_s_contract_still_holds() -> None:
+    """Adapters published before must be servable after."""
+    manifests = POCKET.parent.glob("*/manifest.json")
+    stored = [json.loads(path.read_text())["contract"] for path in manifests]
+    assert stored
+    for each in stored:
+        assert drift(ChatContract.model_validate(each), fingerprint(ChatTokenizer(POCKET))) == []
 
 
 def test_truncation_settings_do_not_count(tmp_path: Path) -> None:

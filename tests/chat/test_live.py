@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,8 @@ CHATS: dict[str, tuple[Message, ...]] = {
 }  # fmt: skip
 for _name, _answer in ANSWERS.items():
     CHATS[_name] = (ASKED, Message(role="assistant", content=_answer), ASKED)
-SOURCES = {"tools": TOOLS, "thoughts": THOUGHTS} | {path.stem: path.read_text() for path in TRL}
+SOURCES = {"tools": TOOLS, "thoughts": THOUGHTS}
+SOURCES |= {path.stem: path.read_text() for path in TRL if not path.stem.endswith("_training")}
 if SHARED.is_dir():
     SOURCES |= {f"shared {path.stem}": real_template(path) for path in SHARED.rglob("*.jinja")}
 CLOCK = ("gptoss", "muse_glimmer", "llama3_2")
@@ -81,7 +83,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -135,16 +136,17 @@ def ours(chat: ChatTokenizer, messages: Sequence[Message], tools: Sequence[Any])
 @pytest.mark.parametrize("name", [*BUILTIN, *SOURCES])
 def test_the_same_prompt_ids(server: httpx.Client, directory: Path, name: str) -> None:
     chat = ChatTokenizer(directory, template=SOURCES.get(name, name))
-    if name.removesuffix("_training") in CLOCK:
+    if name in CLOCK:
         chat = chat.with_kwargs(date_string="26 Jul 2024")
     n_refused = 0
     for about, messages in CHATS.items():
-        for tools in ([ADD, {"name": "f", "strict": True, "extra": 1}], []):
-            expected = ours(chat, messages, tools)
-            found = served(server, chat.template, messages, tools, chat_template_kwargs=chat.kwargs)
+        tools = [] if about in ANSWERS else [ADD, {"name": "f", "strict": True, "extra": 1}]
+        for given in (tools, []) if tools else ([],):
+            expected = ours(chat, messages, given)
+            found = served(server, chat.template, messages, given, chat_template_kwargs=chat.kwargs)
             assert found == expected, about
             n_refused += expected is None
-    assert n_refused < 2 * len(CHATS)
+    assert n_refused < len(CHATS)
 
 
 def test_the_tokenize_route_agrees(server: httpx.Client, directory: Path) -> None:
@@ -170,21 +172,35 @@ def test_rows_start_with_what_is_served(server: httpx.Client, directory: Path, n
             assert row.input_ids[: row.n_prompt] == found, about
 
 
-def test_contents_are_parts_where_vllm_says_so() -> None:
-    from vllm.renderers.hf import _detect_content_format
+DETECT = """
+import json, sys
+from vllm.renderers.hf import _detect_content_format
+print(json.dumps([_detect_content_format(each, default="string") for each in json.load(sys.stdin)]))
+"""
+LOOPS = (
+    "{% macro r(c, x) %}{% for i in c %}{% endfor %}{% endmacro %}"
+    "{% for m in messages %}{{ r(x=1, c=m.content) }}{% endfor %}",
+    "{% macro r(content) %}{% for i in content %}{% endfor %}{% endmacro %}",
+    "{% set content = messages[0].content %}{% for i in content %}{% endfor %}",
+    "{% set last = messages[1:] %}{% for m in last %}"
+    "{% for p in m['content'] | list %}{% endfor %}{% endfor %}",
+    "{% for m in messages %}{% for c in m.content.parts %}{% endfor %}{% endfor %}",
+    "{% set ns = namespace() %}{% set ns.m = messages %}"
+    "{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}",
+    "{% for a, b in messages %}{% endfor %}"
+    "{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}",
+)
 
-    for name, source in SOURCES.items():
-        expected = _detect_content_format(source, default="string") == "openai"
-        assert takes_parts(source) == expected, name
-        assert (name.removesuffix("_training") in PARTS) == expected, name
-    for source, expected in (
-        ("{% macro r(c, x) %}{% for i in c %}{% endfor %}{% endmacro %}"
-         "{% for m in messages %}{{ r(x=1, c=m.content) }}{% endfor %}", "openai"),
-        ("{% macro r(content) %}{% for i in content %}{% endfor %}{% endmacro %}", "string"),
-        ("{% set content = messages[0].content %}{% for i in content %}{% endfor %}", "openai"),
-        ("{% set last = messages[1:] %}{% for m in last %}"
-         "{% for p in m['content'] | list %}{% endfor %}{% endfor %}", "openai"),
-        ("{% for m in messages %}{% for c in m.content.parts %}{% endfor %}{% endfor %}", "string"),
-    ):  # fmt: skip
-        assert _detect_content_format(source, default="string") == expected
-        assert takes_parts(source) == (expected == "openai")
+
+def test_contents_are_parts_where_vllm_says_so() -> None:
+    sources = [*LOOPS, *(path.read_text() for path in TRL), *SOURCES.values()]
+    argv = [sys.executable, "-W", "ignore", "-c", DETECT]
+    done = subprocess.run(
+        argv, input=json.dumps(sources), capture_output=True, text=True, check=True
+    )
+    expected = [each == "openai" for each in json.loads(done.stdout.splitlines()[-1])]
+    assert expected[: len(LOOPS)] == [True, False, True, True, False, False, False]
+    assert [takes_parts(each) for each in sources] == expected
+    assert {
+        path.stem.removesuffix("_training") for path in TRL if takes_parts(path.read_text())
+    } == {*PARTS}

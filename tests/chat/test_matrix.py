@@ -164,9 +164,11 @@ SPECIAL_TEXT, LOST = (
     "spells the special token '<|im_end|>'",
     "the tokenizer cannot write the answer",
 )
-NO_STOP, NO_PREFIX = "without a stop token", "the served prompt is not how the trained chat begins"
+NO_STOP, NO_PREFIX = "without a stop token", "the served prompt is not how the trained chat"
 ALL_REFUSED = {
-    **dict.fromkeys(("amberchat", "chatqa", "falcon-instruct", "solar-instruct", "glm4moe"), NO_STOP),
+    **dict.fromkeys(
+        ("amberchat", "chatqa", "falcon-instruct", "solar-instruct", "glm4moe"), NO_STOP
+    ),
     **dict.fromkeys(
         ("deepseek_r1_distill", "deepseekv3", "nemotron_3_5_lightning", "nemotron_3_nano",
          "nemotron_3_super", "nemotron_3_ultra"),

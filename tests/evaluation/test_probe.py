@@ -75,6 +75,18 @@ class Server:
         return [None, *({str(token): {"logprob": value}} for token, value in places)]
 
 
+class Asked(Server):
+    """Keeps what the chat route was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[dict[str, Any]] = []
+
+    def __call__(self, body: dict[str, Any]) -> fakes.Reply:
+        self.bodies += [body] if "messages" in body else []
+        return super().__call__(body)
+
+
 class OnlyBase(Server):
     """Answers every name as the base."""
 
@@ -96,6 +108,17 @@ def test_a_server_that_serves_what_was_trained_gets_a_report() -> None:
     assert (report.version, report.n_rows, report.tolerance) == (VERSION, 2, 1e-4)
     assert report.max_difference == pytest.approx(1e-5)
     assert report.min_effect == 3.75, "the first row's: -0.25 against -4"
+
+
+def test_a_row_s_tools_are_shown_to_the_template_and_not_called() -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    server = Asked()
+    rows = [ROWS[0].model_copy(update={"tools": (tool,)}), ROWS[1]]
+    assert run(server, manifest(rows)).n_rows == 2
+    by_text = {body["messages"][0]["content"]: body for body in server.bodies}
+    with_tools, without = (by_text[row.messages[0].content] for row in rows)
+    assert (with_tools["tools"], with_tools["tool_choice"]) == ([tool], "none")
+    assert not {"tools", "tool_choice"} & without.keys()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from harness.errors import DataError
 from harness.jsonio import canonical, digest
 from harness.release.gate import EXIT_CODE, decide, exit_code, ships, verify
+from harness.release.rules import retained
 from harness.types import Decision, RuleResult, Status
 from tests.release.build import Scores, compare_scores, make_gate
 
@@ -415,3 +416,12 @@ class TestTwoRounds:
         slices = [r.slice for r in decision.rules if r.rule == "slice drop"]
         assert slices == ["refunds", "billing", "other", "shipping"]
         assert decision.status == "fail"
+
+
+@pytest.mark.parametrize(("n_drops", "status"), [(0, "pass"), (60, "fail")])
+def test_what_was_forgotten_fails_the_retention_rule(n_drops: int, status: Status) -> None:
+    candidate, baseline = shifted(60, n_drops)
+    comparison = compare_scores(candidate, baseline)
+    found = retained(comparison, make_gate(margin=0.5))
+    assert (found.rule, found.status) == ("retention", status)
+    assert found.sentence.startswith(f"on {comparison.evalset}, against the base: mean difference")

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType
+from accelerate.state import AcceleratorState, PartialState  # type: ignore[import-untyped]
+from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 
 _plain = AcceleratorState.__init__
 

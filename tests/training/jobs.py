@@ -66,20 +66,22 @@ def make_job(objective: str, n_steps: int = 6, batch: int = 8, **changed: Any) -
 @contextlib.contextmanager
 def trainer_of(path: Path, job: dict[str, Any], rows: Rows) -> Iterator[Any]:
     """The trainer of a job in `path`; what it changes in this process is taken back."""
+    from trl.trainer import utils
+
     from harness.training.table import open_rows
-    from harness.training.trainers import make_trainer, trl_utils
+    from harness.training.trainers import make_trainer
 
     job_dir = JobDir(path)
     path.mkdir(parents=True, exist_ok=True)
     write_jsonl(job_dir.rows, rows)
     job_dir.table.unlink(missing_ok=True)
     numbers = (signal.SIGTERM, signal.SIGINT)
-    use_triton = trl_utils._use_triton
+    use_triton = utils._use_triton
     before = [signal.getsignal(number) for number in numbers]
     try:
         yield make_trainer(job_dir, job, open_rows(job_dir))
     finally:
-        trl_utils._use_triton = use_triton
+        utils._use_triton = use_triton
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 

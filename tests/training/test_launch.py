@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -150,6 +151,37 @@ def test_a_base_that_changes_meanwhile_is_refused(finished: Finished, tmp_path: 
     with pytest.raises(EnvironmentFault, match="changed while it was trained on"):
         train(recipe, prepare(recipe), tmp_path / "job", on_event=overwrite)
     assert not JobDir(tmp_path / "job").finished()
+
+
+def test_a_disk_that_is_full_is_one_clear_line(finished: Finished, tmp_path: Path) -> None:
+    """Files may not grow beyond what rows and log need, so the first checkpoint fails."""
+    job = JobDir(tmp_path / "job")
+    optimizer = JobDir(finished.job_dir).checkpoints / "checkpoint-10" / "optimizer.pt"
+    limit = optimizer.stat().st_size // 2
+    assert JobDir(finished.job_dir).rows.stat().st_size < limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(EnvironmentFault, match="is full, so no checkpoint could") as caught:
+            train(finished.recipe, finished.prepared, job.path, on_event=ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+    assert job.saved_steps() == []
+    train(finished.recipe, finished.prepared, job.path, on_event=ignore)
+    assert adapter_of(job.path) == adapter_of(finished.job_dir)
+
+
+def test_rows_that_find_no_room_are_one_clear_line(finished: Finished, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(EnvironmentFault, match=r"rows cannot be written .* File too large"):
+            train(finished.recipe, finished.prepared, tmp_path / "job", on_event=ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not JobDir(tmp_path / "job").rows.exists()
 
 
 def test_a_dying_worker_shows_its_last_words(finished: Finished, tmp_path: Path) -> None:

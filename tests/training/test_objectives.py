@@ -127,7 +127,7 @@ def test_every_refused_extra_is_an_argument_of_trl() -> None:
 def test_what_only_trl_knows_reaches_the_user_as_one_line(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", chats(8))
     recipe = make_recipe(tmp_path, train={"extra": {"max_grad_nrom": 1}})
-    with pytest.raises(RecipeError, match="extra.max_grad_nrom.*did you mean 'max_grad_norm'"):
+    with pytest.raises(RecipeError, match=r"extra\.max_grad_nrom.*did you mean 'max_grad_norm'"):
         train(recipe, prepare(recipe), tmp_path / "job", on_event=lambda event: None)
 
 

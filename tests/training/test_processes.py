@@ -46,7 +46,7 @@ def as_pairs(prepared: Prepared) -> Prepared:
     """The rows as preferences: the worse answer is that of another row."""
     rows = list(prepared.rows)
     other = [row.input_ids[row.n_prompt :] for row in rows[1:] + rows[:1]]
-    pairs = [row._replace(rejected=worse) for row, worse in zip(rows, other, strict=True)]
+    pairs: Any = [row._replace(rejected=worse) for row, worse in zip(rows, other, strict=True)]
     return prepared._replace(rows=pairs)
 
 
