@@ -74,9 +74,11 @@ class ChatTokenizer:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """The chat as text. Raises DataError with the template's own words when it refuses the
-        chat, and for tools that a server refuses."""
+        chat, and for no messages or tools that a server refuses."""
         import jinja2
 
+        if not messages:
+            raise DataError("there are no messages, and a server answers none")
         if tools and self._tool_template:
             raise DataError(
                 "the base has a template of its own for chats with tools, which one server cannot "

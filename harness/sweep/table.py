@@ -18,6 +18,7 @@ from harness.sweep.ranking import PointResult, SweepRecord
 from harness.types import SideSummary
 
 _REASON = 160
+_NAMED = 5
 
 
 def summary(record: SweepRecord) -> RenderableType:
@@ -90,9 +91,12 @@ def _conclusion(record: SweepRecord) -> Iterator[str]:
     near = [each.name for each in others if each.may_be_best]
     n_items = first.comparison.overall.candidate.n_items if first.comparison else 0
     if near:
+        named = ", ".join(near[:_NAMED]) + (
+            f" and {len(near) - _NAMED} more" if len(near) > _NAMED else ""
+        )
         yield (
-            f"{first.name} has the highest mean; {', '.join(near)} cannot be told apart from it "
-            f"on {plural(n_items, 'item')}"
+            f"{first.name} has the highest mean; {named} cannot be told apart from it on "
+            f"{plural(n_items, 'item')}"
         )
     elif others:
         yield f"{first.name} is ahead of every other point"

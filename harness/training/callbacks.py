@@ -21,7 +21,7 @@ from harness.jsonio import append_jsonl
 from harness.training.command import PARENT, SAVE_S
 from harness.training.job import COMPLETE
 
-_WATCH_S = 0.5
+_WATCH_S = 0.2
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]

@@ -20,7 +20,7 @@ _SHORT = 80
 
 
 class Turn(NamedTuple):
-    """One answer that is trained on, and what it answers."""
+    """One answer to learn, and what it answers."""
 
     prompt: str
     """The last user turn before it; empty where there is none."""
@@ -46,7 +46,9 @@ class Lint(NamedTuple):
 
 
 def turns_of(example: Example) -> list[Turn]:
-    """Every answer that is trained on."""
+    """Every answer that is given as a good one."""
+    if example.desirable is False:
+        return []
     prompt, turns = "", []
     for place, message in enumerate(example.messages):
         if message.role == "user":

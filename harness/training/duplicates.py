@@ -8,21 +8,25 @@ from __future__ import annotations
 import random
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.training.example import Example
 from harness.training.normalise import fingerprint, prompt_group, words
 
-MOST_SEARCHED = 55_000
+MOST_SEARCHED = 60_000
 """Above so many examples a sample of them is searched for near duplicates."""
 MOST_GRAMS = 30_000_000
 """And above so many word n-grams in them (four bytes each)."""
 _GRAM = 3
 _BANDS, _BAND = 16, 4
 """A pair of Jaccard 0.7 is a candidate with probability 0.988, one of 0.8 with 0.9998."""
-_MOST_COMPARED = 200
-"""Candidates compared with one example: templated data has thousands that are not close enough."""
+_FULL = 20
+"""Examples in a bucket, and"""
+_MOST_COMPARED = 50
+"""candidates compared with one example: templated data has thousands that are not close enough,
+while near repeats also share buckets that few others are in."""
 _SHOWN = 5
 
 
@@ -172,34 +176,42 @@ class NearDuplicates:
         self._n_grams = sum(len(grams) for _, grams in kept.values())
 
     def _matches(self, threshold: float) -> Iterator[tuple[int, int, float]]:
-        """(example, leader, similarity) in order. Candidates come from datasketch's MinHashLSH."""
-        from datasketch import MinHash, MinHashLSH
+        """(example, leader, similarity) in order. Sketches are datasketch's; its MinHashLSH is
+        not used, since where all examples share a long phrase its buckets grow without bound."""
+        from datasketch import MinHash
 
         blank = MinHash(num_perm=_BANDS * _BAND, hashfunc=int)
-        leaders = MinHashLSH(num_perm=_BANDS * _BAND, params=(_BANDS, _BAND), hashfunc=zlib.crc32)
+        buckets: dict[int, tuple[int, ...]] = {}
         for index, (_, grams) in self._kept.items():
             sketch = blank.copy()
             sketch.update_batch(grams)
-            similarity, leader = self._closest(grams, leaders.query(sketch), threshold)
+            keys = [
+                zlib.crc32(band.tobytes(), place)
+                for place, band in enumerate(sketch.hashvalues.reshape(_BANDS, _BAND))
+            ]
+            shared = Counter(leader for key in keys for leader in buckets.get(key, ()))
+            similarity, leader = self._closest(grams, shared, threshold)
             if similarity >= threshold:
                 yield index, leader, similarity
-            else:
-                leaders.insert(index, sketch, check_duplication=False)
+                continue
+            for key in keys:
+                there = buckets.get(key, ())
+                if len(there) < _FULL:
+                    buckets[key] = (*there, index)
 
     def _closest(
-        self, grams: array[int], candidates: list[int], threshold: float
+        self, grams: array[int], shared: Counter[int], threshold: float
     ) -> tuple[float, int]:
-        """The highest exact similarity among the candidates, and the earliest that has it."""
+        """The highest exact similarity among the candidates that share most bands, and the first
+        that has it."""
         own, best = set(grams), (0.0, 0)
-        close = []
-        for index in candidates:
+        for index, _ in shared.most_common(_MOST_COMPARED):
             other = self._kept[index][1]
-            if min(len(own), len(other)) >= threshold * max(len(own), len(other)):
-                close.append((index, other))
-        for index, other in sorted(close)[:_MOST_COMPARED]:
+            if min(len(own), len(other)) < threshold * max(len(own), len(other)):
+                continue
             n_shared = len(own.intersection(other))
             similarity = n_shared / (len(own) + len(other) - n_shared)
-            if similarity > best[0]:
+            if (similarity, -index) > (best[0], -best[1]):
                 best = similarity, index
         return best
 

@@ -89,6 +89,11 @@ class JobDir(NamedTuple):
     def lock(self) -> Path:
         return self.path / ".lock"
 
+    @property
+    def workers(self) -> Path:
+        """Locked, shared, by every training process as long as it lives."""
+        return self.path / ".workers"
+
     def finished(self) -> bool:
         """Whether the adapter and its evidence are there."""
         return self.probes.is_file()
@@ -117,10 +122,10 @@ class JobDir(NamedTuple):
         """The settings; None where there are none, or they are not as they were written."""
         try:
             settings = read_json(self.job)
-            seal = settings.pop("seal")
-        except (FileNotFoundError, DataError, AttributeError, KeyError):
+        except (FileNotFoundError, DataError):
             return None
-        return settings if digest(settings) == seal else None
+        seal = settings.pop("seal", None) if isinstance(settings, dict) else None
+        return settings if seal == digest(settings) else None
 
     def holds_rows(self, sha256: str | None) -> bool:
         """Whether the rows are those of this digest."""

@@ -36,7 +36,7 @@ _POLL_S = 0.1
 _END_S = 10
 """How much longer the starter of several processes may take to end than they do."""
 _LOG_LINES = 12
-_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "file write failed")
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos")
 _ROOM = 1 << 20
 """Bytes free below which a disk is full."""
 
@@ -98,6 +98,8 @@ def _write(job: JobDir, loaded: LoadedRecipe, prepared: Prepared) -> None:
 
 
 def _run(job: JobDir, loaded: LoadedRecipe, on_event: Callable[[TrainEvent], None]) -> None:
+    with locked(job.workers):
+        pass  # A killed launcher's workers are about to see it, and may be saving still.
     tail = _Tail(job.events)
     job.error.unlink(missing_ok=True)
     with job.log.open("ab") as log:
@@ -137,15 +139,24 @@ def _refuse_changed_base(job: JobDir, prepared: Prepared) -> None:
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:
-    """Let the worker save and end; kill it when it does not. Ranks lead sessions of their own and
-    see to it themselves that they do not outlive their starter."""
+    """Let the worker save and end; kill it when it does not."""
     if worker.poll() is None:
         worker.terminate()
         try:
             worker.wait(SAVE_S + _END_S)
         except (subprocess.TimeoutExpired, KeyboardInterrupt, _Terminated):
-            os.killpg(worker.pid, signal.SIGKILL)
+            _kill(worker.pid)
             worker.wait()
+
+
+def _kill(pid: int) -> None:
+    """A process and all it started: ranks lead sessions of their own."""
+    import psutil  # type: ignore[import-untyped]
+
+    starter = psutil.Process(pid)
+    for each in [*starter.children(recursive=True), starter]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def _interrupted(job: JobDir) -> Interrupted:

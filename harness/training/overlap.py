@@ -7,7 +7,7 @@ ten examples is boilerplate and proves nothing (so Brown et al. 2020, appendix C
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -85,11 +85,14 @@ class Overlap:
         """`items`: label of the evalset, and one of its items."""
         self._entries = [_entry(label, item) for label, item in items]
         self._equal: dict[str, list[int]] = defaultdict(list)
-        self._having: dict[str, list[int]] = defaultdict(list)
+        held = Counter(gram for each in self._entries for gram in each.grams | each.answer_grams)
+        self._by_rarest: dict[str, list[int]] = defaultdict(list)
         for number, entry in enumerate(self._entries):
             self._equal[same_prompt(entry.prompt)].append(number)
-            for gram in entry.grams | entry.answer_grams:
-                self._having[gram].append(number)
+            if entry.grams:
+                rarest = min(entry.grams, key=lambda gram: (held[gram], gram))
+                self._by_rarest[rarest].append(number)
+        self._held = frozenset(held)
         self._seen: dict[str, list[tuple[int, str]] | None] = {}
         self._found: dict[int, _Found] = {}
         self._examples: set[int] = set()
@@ -98,14 +101,13 @@ class Overlap:
         for prompt in _prompts(example):
             for number in self._equal.get(same_prompt(prompt), ()):
                 self._note(number, Level.EQUAL, 1.0, index, example.source)
-        if not self._having:
+        if not self._held:
             return
-        shared = {gram for text in _texts(example) for gram in _grams(text) if gram in self._having}
-        touched = {number for gram in shared for number in self._having[gram]}
-        for number in touched:
-            if self._entries[number].grams <= shared and self._entries[number].grams:
-                self._note(number, Level.CONTAINED, 1.0, index, example.source)
+        shared = {gram for text in _texts(example) for gram in _grams(text) if gram in self._held}
         for gram in shared:
+            for number in self._by_rarest.get(gram, ()):
+                if self._entries[number].grams <= shared:
+                    self._note(number, Level.CONTAINED, 1.0, index, example.source)
             self._see(gram, index, example.source)
 
     def result(self) -> OverlapReport:

@@ -20,7 +20,7 @@ from harness.training.job import JobDir
 _IDS = pa.list_(pa.int32())
 _TYPES = {"input_ids": _IDS, "labels": _IDS, "n_prompt": pa.int32(), "source": pa.string()}
 _MORE = {"rejected": _IDS, "desirable": pa.bool_()}
-_BLOCK = 1 << 26
+_BLOCK = 1 << 24
 """Bytes of JSON parsed at once; no line is longer."""
 _POLL_S = 0.1
 

@@ -7,6 +7,7 @@ and saved a checkpoint, 2 when the recipe asks for what cannot be trained; error
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -31,6 +32,12 @@ def main(path: Path) -> int:
     """Train, or go on training, the job in `path`."""
     watch_parent()
     job_dir = JobDir(path)
+    with job_dir.workers.open("a") as living:
+        fcntl.flock(living, fcntl.LOCK_SH)
+        return _answer(job_dir)
+
+
+def _answer(job_dir: JobDir) -> int:
     try:
         return _train(job_dir, read_json(job_dir.job))
     except RecipeError as error:

@@ -84,11 +84,13 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Oracle:
     """What a server makes of a chat, from transformers alone."""
 
-    def __init__(self, directory: Path, template: str, *, parts: bool) -> None:
+    def __init__(
+        self, directory: Path, template: str, kwargs: dict[str, Any], *, parts: bool
+    ) -> None:
         from transformers import PreTrainedTokenizerFast
 
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
-        self._template, self._parts = template, parts
+        self._template, self._kwargs, self._parts = template, kwargs, parts
 
     def text(self, turns: list[tuple[str, str]], *, prompt: bool) -> str:
         said = [
@@ -97,7 +99,11 @@ class Oracle:
         ]
         return str(
             self._tokenizer.apply_chat_template(
-                said, chat_template=self._template, add_generation_prompt=prompt, tokenize=False
+                said,
+                chat_template=self._template,
+                add_generation_prompt=prompt,
+                tokenize=False,
+                **self._kwargs,
             )
         )
 
@@ -144,7 +150,7 @@ def cells(
     """(tokenizer, answer, None or why it is refused) for each cell of a template."""
     for tokenizer, directory in directories.items():
         chat = ChatTokenizer(directory, template=template, **options)
-        oracle = Oracle(directory, chat.template, parts=parts)
+        oracle = Oracle(directory, chat.template, chat.kwargs, parts=parts)
         for name, answer in ANSWERS.items():
             turns = [("user", "Hello"), ("assistant", answer)]
             turns += [("user", "there"), ("assistant", answer)]
@@ -229,3 +235,12 @@ def test_trl_s_templates(directories: dict[str, Path], path: Path) -> None:
     parts = path.stem.removesuffix("_training") in PARTS
     found = cells(one, path.read_text(), parts=parts, stop=STOPS)
     require_expected(one, found, path.stem)
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in TRL if each.stem.startswith("nemotron")], ids=lambda path: path.stem
+)
+def test_pinning_the_switch_makes_them_exact(directories: dict[str, Path], path: Path) -> None:
+    one = {"small": directories["small"]}
+    pinned = {"enable_thinking": False}
+    require_expected(one, cells(one, path.read_text(), stop=STOPS, kwargs=pinned))

@@ -194,3 +194,38 @@ def test_rendering_needs_no_torch() -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_a_base_with_a_template_for_tools_is_refused_with_tools_only(tmp_path: Path) -> None:
+    directory = make_tokenizer(tmp_path, eos="<|im_end|>")
+    path = directory / "tokenizer_config.json"
+    both = [{"name": "default", "template": CHATML}, {"name": "tool_use", "template": "x" + CHATML}]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": both}))
+    chat = ChatTokenizer(directory)
+    assert chat.template == CHATML
+    assert chat.render(HELLO, add_generation_prompt=True).startswith("<|im_start|>")
+    with pytest.raises(DataError, match="a template of its own for chats with tools"):
+        chat.render(HELLO, add_generation_prompt=True, tools=[{"name": "f"}])
+    named = ChatTokenizer(directory, template=both[1]["template"])
+    assert named.render(HELLO, add_generation_prompt=True, tools=[{"name": "f"}]).startswith("x<")
+
+
+def test_variables_can_be_added(tmp_path: Path) -> None:
+    chat = ChatTokenizer(POCKET, template="{{ a }}{{ b }}{{ eos_token }}", kwargs={"a": 1})
+    other = chat.with_kwargs(b=2, eos_token="!")
+    assert chat.render(HELLO, add_generation_prompt=True) == "1<|im_end|>"
+    assert other.render(HELLO, add_generation_prompt=True) == "12!"
+
+
+def test_no_chat_is_no_prompt() -> None:
+    with pytest.raises(DataError, match="there are no messages"):
+        ChatTokenizer(POCKET).prompt_ids(())
+
+
+def test_a_limit_in_the_tokenizer_file_cuts_nothing(tmp_path: Path) -> None:
+    directory = make_tokenizer(tmp_path, eos="</s>")
+    path = directory / "tokenizer.json"
+    limit = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"truncation": limit}))
+    chat = ChatTokenizer(directory, template=CHATML)
+    assert chat.decode(chat.encode("Hello there, Hello")) == "Hello there, Hello"

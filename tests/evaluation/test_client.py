@@ -15,6 +15,7 @@ import pytest
 from harness.errors import EndpointError
 from harness.evaluation.answers import Answer, read_chat, read_completions
 from harness.evaluation.client import Client, all_of, api_url, key_from_env, require_access
+from harness.types import Message, ToolCall
 from tests import fakes
 
 PROMPTS = [(1, 2, 3), (4, 5)]
@@ -44,6 +45,34 @@ def test_answers_come_in_the_order_of_their_prompts() -> None:
     assert [(each.text, each.n_tokens) for each in answers] == [("yes", 2)] * 2
     assert request["prompt"] == [[1, 2, 3], [4, 5]]
     assert (request["return_token_ids"], request["stop_token_ids"]) == (True, [2])
+
+
+def test_a_chat_goes_over_the_wire_as_openai_writes_it() -> None:
+    call = ToolCall(name="add", arguments={"a": 1}, id="c1")
+    messages = [
+        Message(role="user", content="Add."),
+        Message(role="assistant", content="", reasoning="Hm.", tool_calls=(call,)),
+        Message(role="tool", content="1", tool_call_id="c1"),
+    ]
+
+    async def go(url: str) -> Answer:
+        async with Client(url, retries=0) as client:
+            return await client.chat("bot", messages)
+
+    with fakes.endpoint(lambda request: fakes.says("1")) as fake:
+        assert asyncio.run(go(fake.url)).text == "1"
+        [request] = fake.requests
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    assert request["messages"] == [
+        {"role": "user", "content": "Add."},
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning": "Hm.",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "1", "tool_call_id": "c1"},
+    ]
 
 
 CHOICE = {"index": 0, "text": "yes", "finish_reason": "stop", "prompt_token_ids": [1, 2, 3]}

@@ -22,7 +22,7 @@ def varied(rng: random.Random, original: list[str], n: int) -> list[str]:
     return changed
 
 
-def search(examples: list[Example], threshold: float = 0.7, most: int = 55_000) -> NearReport:
+def search(examples: list[Example], threshold: float = 0.7, most: int = 60_000) -> NearReport:
     near = NearDuplicates(most=most)
     for index, each in enumerate(examples):
         near.add(index, each)
@@ -91,6 +91,18 @@ def test_the_largest_group_is_shown_first_with_its_similarity() -> None:
     assert [each.first for each in report.shown] == ["f:1", "f:0"]
     assert report.shown[0].source == "f:2"
     assert report.shown[0].similarity == 1
+
+
+def test_repeats_are_found_among_thousands_that_share_a_template() -> None:
+    rng = random.Random(7)
+    template = " ".join(text(rng, 60))
+    slots = [text(rng, 18) for _ in range(1500)]
+    slots += [varied(rng, slot, 1) for slot in slots[:100]]
+    report = search([example(f"{template} {' '.join(slot)}", "yes") for slot in slots])
+    found = {index: leader for index, leader in report.leader_of.items() if index >= 1500}
+    assert all(leader == index - 1500 for index, leader in found.items())
+    assert len(found) >= 95
+    assert report.n_repeats <= 105  # two of a template are less alike than 0.7
 
 
 def test_short_texts_chinese_and_what_has_no_words() -> None:

@@ -132,6 +132,12 @@ def test_answers_that_are_not_trained_on_are_not_judged() -> None:
     assert not ids(turns._replace(untrained=frozenset({1})))
 
 
+def test_an_answer_that_is_not_to_be_given_may_be_bad() -> None:
+    bad = example("Name it", "<nooutput>")
+    assert ids(bad._replace(desirable=True)) == ["placeholder"]
+    assert is_clean(bad._replace(desirable=False))
+
+
 def test_lints_are_counted_with_examples_and_rates() -> None:
     lints = Lints()
     rows = ["Output: 1", "fine.", "", "Response: " + "long " * 40, "fine too.", *["Output: x"] * 6]

@@ -143,7 +143,7 @@ def test_whatever_ends_two_processes_they_resume_exactly(pair: Path, tmp_path: P
 
 def test_no_process_outlives_a_killed_launcher(pair: Path, tmp_path: Path) -> None:
     job = JobDir(tmp_path / "job")
-    with launched(pair, job.path, processes=2):
+    with launched(pair, job.path, compute={"processes": 2}):
         wait_for(lambda: job.events.is_file(), "first event")
         assert len(workers_of(job.path)) == 2
     wait_for(lambda: not workers_of(job.path), "end of the orphans", 60)

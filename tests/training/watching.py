@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,18 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from harness.training.job import JobDir
 from harness.training.launch import TrainEvent
 
 ROOT = Path(__file__).parents[2]
 _LAUNCH = """
+import json
 import sys
 from pathlib import Path
 from harness.training.launch import train
 from harness.training.prepare import prepare
 from tests.training.recipes import make_recipe
-recipe = make_recipe(Path(sys.argv[1]), compute={"processes": int(sys.argv[3])})
+recipe = make_recipe(Path(sys.argv[1]), **json.loads(sys.argv[3]))
 train(recipe, prepare(recipe), Path(sys.argv[2]), on_event=print)
 """
 
@@ -55,10 +58,10 @@ def adapter_of(job_dir: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def launched(root: Path, job_dir: Path, processes: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+def launched(root: Path, job_dir: Path, **sections: Any) -> Iterator[subprocess.Popen[bytes]]:
     """The training of `root` in a process of its own, killed at the end of the block."""
     launcher = subprocess.Popen(
-        [sys.executable, "-c", _LAUNCH, str(root), str(job_dir), str(processes)],
+        [sys.executable, "-c", _LAUNCH, str(root), str(job_dir), json.dumps(sections)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
@@ -76,6 +79,8 @@ class Blow:
     def __init__(self, job_dir: Path, number: signal.Signals, delay_s: float) -> None:
         self._job_dir, self._number, self._delay_s = job_dir, number, delay_s
         self._struck = False
+        self.n_workers = 0
+        """How many there were."""
 
     def __call__(self, event: TrainEvent) -> None:
         self.strike_once(lambda: True)
@@ -90,6 +95,7 @@ class Blow:
         wait_for(ready, "worker")
         time.sleep(self._delay_s)
         found = workers_of(self._job_dir)
+        self.n_workers = len(found)
         for pid in [os.getpid()] if found and self._number == signal.SIGTERM else found:
             kill(pid, self._number)
 
