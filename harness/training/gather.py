@@ -10,8 +10,9 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from harness.chat.encode import Row, encode, encode_feedback, encode_preference
+from harness.chat.encode import Row, as_sent, encode, encode_feedback, encode_preference
 from harness.chat.template import ChatTokenizer
+from harness.chat.wire import request_tools
 from harness.errors import DataError
 from harness.recipe import LoadedRecipe, Source
 from harness.training.duplicates import Duplicates, ExactReport
@@ -20,6 +21,7 @@ from harness.training.kinds import kind_of
 from harness.training.normalise import prompt_group
 from harness.training.read import open_source
 from harness.training.rows import RowTable
+from harness.types import Message
 
 _TOLD_EVERY = 500
 
@@ -61,7 +63,7 @@ class Corpus(NamedTuple):
     has_system: bool
     """Whether any chat has a system message."""
     has_reasoning: bool
-    """Whether any message has thoughts beside its text."""
+    """Whether any message has thoughts, beside its text or in it."""
 
 
 def gather(
@@ -100,7 +102,7 @@ def gather(
             first_equal.append(-1 if first is None else first)
             codes.append(min(255, kinds.setdefault(kind_of(example), len(kinds))))
             has_system = has_system or any(each.role == "system" for each in example.messages)
-            has_reasoning = has_reasoning or any(each.reasoning for each in example.messages)
+            has_reasoning = has_reasoning or any(map(_thinks, example.messages))
             for observer in observers:
                 observer.add(index, example)
             if index % _TOLD_EVERY == _TOLD_EVERY - 1:
@@ -134,11 +136,26 @@ def _encoded(
             yield example
             continue
         try:
-            yield example, _encode(example, chat)
+            rows = _encode(example, chat)
+            yield _as_sent(example, chat), rows
         except DataError as error:
             if loaded.recipe.data.on_error == "stop":
                 raise
             yield Skipped(example.source, str(error))
+
+
+def _thinks(message: Message) -> bool:
+    return message.role == "assistant" and bool(message.reasoning or "<think>" in message.content)
+
+
+def _as_sent(example: Example, chat: ChatTokenizer) -> Example:
+    """The example as a request for it carries it, which is what rows are compared with later."""
+    rejected = example.rejected
+    return example._replace(
+        messages=as_sent(example.messages, chat),
+        tools=tuple(request_tools(example.tools)),
+        rejected=rejected and as_sent((rejected,), chat)[0],
+    )
 
 
 def _encode(example: Example, chat: ChatTokenizer) -> list[Row]:
