@@ -55,6 +55,8 @@ class Store:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.adapters_dir = home / "adapters"
+        self.trained_path = self.adapters_dir / "trained.jsonl"
+        """Trainings whose adapter another one had published before, byte for byte."""
         self.aliases_path = home / "aliases.json"
         self.log_path = home / "aliases.log.jsonl"
         self.decisions_dir = home / "decisions"
@@ -86,6 +88,9 @@ class Store:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 staged_dir.rename(target)
+            if self.manifest(manifest.version).train_key != manifest.train_key:
+                entry = {"train_key": manifest.train_key, "version": manifest.version}
+                append_jsonl(self.trained_path, entry)
         return manifest.version
 
     def import_version(self, source_dir: Path) -> str:
@@ -138,6 +143,10 @@ class Store:
         for version in self.versions():
             if self.manifest(version).train_key == train_key:
                 return version
+        if self.trained_path.exists():
+            for _, entry in read_jsonl(self.trained_path):
+                if entry["train_key"] == train_key and self.has(entry["version"]):
+                    return str(entry["version"])
         return None
 
     # aliases

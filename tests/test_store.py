@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def manifest(folder: Path, name: str) -> Manifest:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+def test_another_training_of_the_same_bytes_is_remembered(store: Store) -> None:
+    version = publish(store)
+    staged_dir = store.staging_dir("bot")
+    for each in PUBLISHED:
+        (staged_dir / each).write_bytes((store.version_dir(version) / each).read_bytes())
+    other = store.manifest(version).model_copy(update={"train_key": "another package's"})
+    assert store.add(staged_dir, other) == version
+    assert store.find_trained("another package's") == version
+    assert store.find_trained(store.manifest(version).train_key) == version
+    shutil.rmtree(store.version_dir(version))
+    assert store.find_trained("another package's") is None
 
 
 def test_a_version_is_its_content(store: Store) -> None:

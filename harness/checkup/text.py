@@ -15,22 +15,24 @@ from harness.checkup.inspect import Checkup, ShownRow
 from harness.training.tokens import LEGEND, show, visible
 
 _BAR = 24
+_HEAD, _TAIL = 300, 100
+"""Tokens shown of a long row."""
 
 
-def render(checkup: Checkup) -> Iterator[RenderableType]:
-    """The whole page, from top to bottom."""
+def render(checkup: Checkup, *, whole: bool) -> Iterator[RenderableType]:
+    """The page, from top to bottom. `whole`: no row is shortened."""
     plan = checkup.plan
     head = Text.assemble(
         (plan.recipe.name, "bold"), f"  {plan.recipe.train.objective} on {plan.recipe.base.model}"
     )
     yield head
-    yield _sources(checkup)
-    yield _facts(checkup)
-    yield from _problems(checkup)
-    yield _balance(checkup)
-    yield _training(checkup)
+    for part in (_sources, _facts, _defects, _warnings, _balance, _training):
+        if found := part(checkup):
+            yield found
+            yield Text()
     for row in checkup.rows:
-        yield _row(row)
+        yield _row(row, whole)
+        yield Text()
     yield Text(LEGEND, "dim")
 
 
@@ -78,29 +80,30 @@ def _facts(checkup: Checkup) -> Table:
     return table
 
 
-def _problems(checkup: Checkup) -> Iterator[RenderableType]:
+def _defects(checkup: Checkup) -> RenderableType | None:
     found = [each for each in checkup.lints if each.n]
-    if found:
-        table = _table("defect", ">n", ">share", "what", "for example")
-        for each in sorted(found, key=lambda lint: (lint.severity, -lint.n)):
-            style = "red" if each.severity == "defect" else "yellow"
-            first = each.shown[0]
-            example = Text(
-                visible(f"{first.source}  {first.snippet}"), overflow="ellipsis", no_wrap=True
-            )
-            table.add_row(
-                Text(each.id, style), f"{each.n:,}", f"{each.rate:.1%}", each.sentence, example
-            )
-        yield table
-        yield Text(
-            f"{checkup.n_clean:,} of {checkup.plan.prepared.counts.n_examples:,} examples have "
-            "none of the defects; --write-clean FILE keeps those",
-            "dim",
+    if not found:
+        return None
+    table = _table("defect", ">n", ">share", "what", "for example")
+    for each in sorted(found, key=lambda lint: (lint.severity, -lint.n)):
+        style = "red" if each.severity == "defect" else "yellow"
+        first = each.shown[0]
+        place = first.source.rpartition("/")[2]
+        example = Text(visible(f"{place}  {first.snippet}"), overflow="ellipsis", no_wrap=True)
+        table.add_row(
+            Text(each.id, style), f"{each.n:,}", f"{each.rate:.1%}", each.sentence, example
         )
-    for finding in checkup.template:
-        yield Text(visible(f"chat template: {finding.what}; {finding.hint}"), "yellow")
-    for warning in checkup.diversity.warnings:
-        yield Text(visible(warning), "yellow")
+    line = (
+        f"{checkup.n_clean:,} of {checkup.plan.prepared.counts.n_examples:,} examples have none of "
+        "the defects in red; --write-clean FILE keeps those"
+    )
+    return Group(table, Text(line, "dim"))
+
+
+def _warnings(checkup: Checkup) -> RenderableType | None:
+    lines = [f"chat template: {finding.what}; {finding.hint}" for finding in checkup.template]
+    lines += checkup.diversity.warnings
+    return Group(*(Text(visible(line), "yellow") for line in lines)) if lines else None
 
 
 def _balance(checkup: Checkup) -> Table:
@@ -140,10 +143,14 @@ def _size(gib: float) -> str:
     return f"{gib:.1f} GiB" if gib >= 1 else f"{gib * 1024:.0f} MiB"
 
 
-def _row(row: ShownRow) -> Group:
+def _row(row: ShownRow, whole: bool) -> Group:
     n_trained = sum(token.part != "prompt" for token in row.tokens)
     head = f"row {row.number}  {visible(row.source)}  {len(row.tokens)} tokens, {n_trained} trained"
-    return Group(Text(head, "bold"), show(row.tokens))
+    if whole or len(row.tokens) <= _HEAD + _TAIL:
+        return Group(Text(head, "bold"), show(row.tokens))
+    n_hidden = len(row.tokens) - _HEAD - _TAIL
+    hidden = Text(f"… {n_hidden:,} tokens; --row {row.number} shows all …", "dim")
+    return Group(Text(head, "bold"), show(row.tokens[:_HEAD]), hidden, show(row.tokens[-_TAIL:]))
 
 
 def _table(*columns: str) -> Table:

@@ -71,7 +71,7 @@ def check(
         echo(found.dump() | {"written": written}, json_)
         return
     console = Console(highlight=False)
-    for part in render(found):
+    for part in render(found, whole=bool(row)):
         console.print(part)
     for line in written:
         console.print(Text(line), soft_wrap=True)

@@ -237,7 +237,4 @@ def _next_command(
         return None
     point = next(each for each in work.points if each.name == record.ranked[0].name)
     settings = (word for each in (*overrides, *point.settings) for word in ("--set", each))
-    baseline = work.base.recipe.gate.baseline
-    moves = baseline and "@" not in baseline and baseline not in ("base", work.plan.base_name)
-    promote = ("--promote",) if moves else ()
-    return command_line("round", work.base.path, *settings, *promote, home=store.home)
+    return command_line("round", work.base.path, *settings, home=store.home)

@@ -5,7 +5,7 @@ Pure: from a row and a decoder. Colours carry the masks on a terminal, marks car
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from rich.text import Text
@@ -27,6 +27,9 @@ _MARKS: dict[Part, tuple[str, str]] = {
     "stop": ("⟦", "⟧"),
     "rejected": ("‹", "›"),
 }
+_BROKEN = "\ufffd"
+"""What a tokenizer decodes a part of a character to."""
+_MOST_BYTES = 4
 LEGEND = "prompt «trained» ⟦stop⟧ ‹rejected›"
 
 
@@ -35,6 +38,7 @@ class Token(NamedTuple):
 
     id: int
     text: str
+    """Where several tokens make one character, the last has it and the others are empty."""
     part: Part
 
 
@@ -42,11 +46,29 @@ def tokens_of(
     row: Row, decode: Callable[[Iterable[int]], str], stop_ids: Collection[int]
 ) -> list[Token]:
     """The tokens of a row in order, those of a rejected answer after the others."""
-    found = []
-    for number, label in zip(row.input_ids, row.labels, strict=True):
-        trained: Part = "stop" if number in stop_ids else "trained"
-        found.append(Token(number, decode([number]), "prompt" if label == IGNORED else trained))
-    return found + [Token(each, decode([each]), "rejected") for each in row.rejected]
+    parts: list[Part] = [
+        "prompt" if label == IGNORED else "stop" if number in stop_ids else "trained"
+        for number, label in zip(row.input_ids, row.labels, strict=True)
+    ]
+    parts += ["rejected"] * len(row.rejected)
+    ids = row.input_ids + row.rejected
+    return list(map(Token, ids, _texts(ids, parts, decode), parts))
+
+
+def _texts(
+    ids: Sequence[int], parts: Sequence[Part], decode: Callable[[Iterable[int]], str]
+) -> Iterator[str]:
+    """The text of each token; a character that is cut into several comes with its last."""
+    pending: list[int] = []
+    for place, number in enumerate(ids):
+        pending.append(number)
+        text = decode(pending)
+        last = place + 1 == len(ids) or parts[place + 1] != parts[place]
+        if text.endswith(_BROKEN) and len(pending) < _MOST_BYTES and not last:
+            yield ""
+        else:
+            yield text
+            pending = []
 
 
 def show(tokens: Iterable[Token]) -> Text:

@@ -66,3 +66,15 @@ def test_neighbouring_tokens_differ_in_colour() -> None:
 def test_no_control_character_is_shown_as_itself() -> None:
     assert "\x1b" not in printed(row((1, 6, 2), 1), colour=False)
     assert visible("a\x1b\x07\x9b\u202eb\n数🙂") == "a\\x1b\\x07\\x9b\\u202eb\n数🙂"
+
+
+def test_a_character_of_several_tokens_is_whole() -> None:
+    pieces = {1: b"a", 2: "🙂".encode()[:2], 3: "🙂".encode()[2:], 4: b"\xff"}
+
+    def decode_bytes(ids: Iterable[int]) -> str:
+        return b"".join(pieces[each] for each in ids).decode(errors="replace")
+
+    tokens = tokens_of(row((1, 2, 3, 1, 4, 1), 1), decode_bytes, ())
+    assert [token.text for token in tokens][:4] == ["a", "", "🙂", "a"]
+    assert [token.id for token in tokens] == [1, 2, 3, 1, 4, 1]
+    assert "".join(token.text for token in tokens) == "a🙂a\ufffda"
