@@ -1,6 +1,6 @@
-"""A compact table of examples and their rows: token ids as arrays, texts in a temporary file.
+"""Examples and their rows in temporary files, a few numbers of each in memory.
 
-A million rows of a hundred tokens take about half a gigabyte; each becomes a `Row` when it is asked
+A row takes about forty bytes of memory, however long it is, and becomes a `Row` when it is asked
 for. Knows nothing of where rows come from or which are chosen.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import weakref
 from array import array
@@ -22,53 +23,50 @@ from harness.types import Message
 _OPINIONS = (None, False, True)
 
 
-class _Ragged:
-    """Integer sequences of different lengths in one array."""
+class _Spool:
+    """Byte strings in a temporary file, by the place they were appended in."""
 
     def __init__(self) -> None:
-        self._values = array("i")
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the spool lives
+        weakref.finalize(self, self._file.close)
         self._ends = array("q", [0])
+        self._flushed = True
 
-    def append(self, values: Iterable[int]) -> None:
-        self._values.extend(values)
-        self._ends.append(len(self._values))
+    def append(self, data: bytes) -> None:
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
+        self._flushed = False
 
-    def __getitem__(self, index: int) -> array[int]:
-        return self._values[self._ends[index] : self._ends[index + 1]]
-
-    def length(self, index: int) -> int:
-        return self._ends[index + 1] - self._ends[index]
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
+    def __getitem__(self, index: int) -> bytes:
+        if not self._flushed:
+            self._file.flush()
+            self._flushed = True
+        start, end = self._ends[index], self._ends[index + 1]
+        return os.pread(self._file.fileno(), end - start, start)
 
 
 class RowTable:
     """Examples in reading order, each with its rows. Append-only."""
 
     def __init__(self) -> None:
-        self._texts = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the table lives
-        weakref.finalize(self, self._texts.close)
-        self._text_ends = array("q", [0])
+        self._texts, self._tokens = _Spool(), _Spool()
         self._first_rows = array("q", [0])
         self._examples = array("q")
-        self._ids, self._rejected = _Ragged(), _Ragged()
-        self._trained = bytearray()
-        self._trained_ends = array("q", [0])
+        self._n_ids, self._n_rejected, self._n_trained = array("i"), array("i"), array("i")
         self._n_prompt, self._n_messages = array("i"), array("i")
         self._desirable = bytearray()
 
     def append(self, example: Example, rows: Sequence[Row]) -> None:
         """Keep an example and the rows it was encoded to."""
-        data = json.dumps(_plain(example), ensure_ascii=False).encode()
-        self._texts.write(data)
-        self._text_ends.append(self._text_ends[-1] + len(data))
+        self._texts.append(json.dumps(_plain(example), ensure_ascii=False).encode())
         for row in rows:
-            self._examples.append(len(self._first_rows) - 1)
-            self._ids.append(row.input_ids)
-            self._rejected.append(row.rejected)
-            self._trained += bytes(label != IGNORED for label in row.labels)
-            self._trained_ends.append(len(self._trained))
+            trained = bytes(label != IGNORED for label in row.labels)
+            ids = array("i", row.input_ids).tobytes()
+            self._tokens.append(ids + trained + array("i", row.rejected).tobytes())
+            self._examples.append(self.n_examples)
+            self._n_ids.append(len(row.input_ids))
+            self._n_rejected.append(len(row.rejected))
+            self._n_trained.append(trained.count(1) + len(row.rejected))
             self._n_prompt.append(row.n_prompt)
             self._n_messages.append(len(row.messages))
             self._desirable.append(_OPINIONS.index(row.desirable))
@@ -84,18 +82,15 @@ class RowTable:
 
     def length(self, row: int) -> int:
         """Tokens of a row: the prompt and the longer of its answers."""
-        rejected = self._n_prompt[row] + self._rejected.length(row)
-        return max(self._ids.length(row), rejected if self._rejected.length(row) else 0)
+        return max(self._n_ids[row], self._second(row))
 
     def n_tokens(self, row: int) -> int:
         """Tokens the model reads for a row; a pair repeats its prompt."""
-        rejected = self._rejected.length(row)
-        return self._ids.length(row) + (self._n_prompt[row] + rejected if rejected else 0)
+        return self._n_ids[row] + self._second(row)
 
     def n_trained(self, row: int) -> int:
         """Tokens of a row that are trained."""
-        start, end = self._trained_ends[row], self._trained_ends[row + 1]
-        return self._trained.count(1, start, end) + self._rejected.length(row)
+        return self._n_trained[row]
 
     def opinions(self, rows: Iterable[int]) -> tuple[int, int]:
         """How many of the rows are desirable, and how many undesirable."""
@@ -108,7 +103,7 @@ class RowTable:
         return _turn(text["source"], text["messages"], self._n_messages[row])
 
     def example(self, example: int) -> Example:
-        """One example, as it was read."""
+        """One example, as it was kept."""
         text = self._text(example)
         rejected = text["rejected"]
         return Example(
@@ -123,19 +118,19 @@ class RowTable:
 
     def row(self, row: int) -> Row:
         """One row, as it was encoded."""
-        text = self._text(self._examples[row])
-        messages = text["messages"]
-        ids = tuple(self._ids[row])
-        trained = self._trained[self._trained_ends[row] : self._trained_ends[row + 1]]
-        n_messages = self._n_messages[row]
+        text, data = self._text(self._examples[row]), self._tokens[row]
+        messages, n_messages = text["messages"], self._n_messages[row]
+        n_ids = self._n_ids[row]
+        ids, rejected = array("i", data[: 4 * n_ids]), array("i", data[5 * n_ids :])
+        trained = data[4 * n_ids : 5 * n_ids]
         return Row(
-            input_ids=ids,
+            input_ids=tuple(ids),
             labels=tuple(i if kept else IGNORED for i, kept in zip(ids, trained, strict=True)),
             source=_turn(text["source"], messages, n_messages),
             messages=tuple(Message.model_validate(each) for each in messages[:n_messages]),
             n_prompt=self._n_prompt[row],
             tools=tuple(text["tools"]),
-            rejected=tuple(self._rejected[row]),
+            rejected=tuple(rejected),
             desirable=_OPINIONS[self._desirable[row]],
         )
 
@@ -143,17 +138,16 @@ class RowTable:
         """SHA-256 of what is trained on, in order: token ids, labels, second answers, opinions."""
         found = hashlib.sha256()
         for row in rows:
-            trained = self._trained[self._trained_ends[row] : self._trained_ends[row + 1]]
-            head = (self._ids.length(row), self._rejected.length(row), self._desirable[row])
-            found.update(array("i", head).tobytes() + self._ids[row].tobytes() + trained)
-            found.update(self._rejected[row].tobytes())
+            head = (self._n_ids[row], self._n_rejected[row], self._desirable[row])
+            found.update(array("i", head).tobytes() + self._tokens[row])
         return found.hexdigest()
 
+    def _second(self, row: int) -> int:
+        """Tokens of the prompt with the rejected answer; 0 where there is none."""
+        return self._n_prompt[row] + self._n_rejected[row] if self._n_rejected[row] else 0
+
     def _text(self, example: int) -> dict[str, Any]:
-        start, end = self._text_ends[example], self._text_ends[example + 1]
-        self._texts.seek(start)
-        text: dict[str, Any] = json.loads(self._texts.read(end - start))
-        self._texts.seek(0, 2)
+        text: dict[str, Any] = json.loads(self._texts[example])
         return text
 
 
