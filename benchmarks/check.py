@@ -22,12 +22,12 @@ from harness.chat.template import load_chat
 from harness.jsonio import write_jsonl
 from harness.pocket.rows import heldout_items, instruction_rows
 from harness.recipe import LoadedRecipe, Recipe
-from harness.training.diversity import Diversity
-from harness.training.duplicates import NearDuplicates
 from harness.training.gather import gather
-from harness.training.lint import Lints
 from harness.training.prepare import prepare
-from harness.training.read import open_source
+from harness.training.quality.diversity import Diversity
+from harness.training.quality.duplicates import NearDuplicates
+from harness.training.quality.lint import Lints
+from harness.training.reading.read import open_source
 from harness.types import Item
 
 WAYS = ("read", "read and encode", "the whole check")

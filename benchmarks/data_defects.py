@@ -21,14 +21,14 @@ from typing import NamedTuple
 
 from harness.errors import HarnessError
 from harness.recipe import Source
-from harness.training.defects import LINTS
-from harness.training.diversity import Diversity, DiversityReport
-from harness.training.duplicates import Duplicates, ExactReport, NearDuplicates, NearReport
-from harness.training.example import Example, Skipped
-from harness.training.kinds import kind_of_text
-from harness.training.lint import findings
-from harness.training.normalise import prompt_of
-from harness.training.read import open_source
+from harness.training.quality.defects import LINTS
+from harness.training.quality.diversity import Diversity, DiversityReport
+from harness.training.quality.duplicates import Duplicates, ExactReport, NearDuplicates, NearReport
+from harness.training.quality.kinds import kind_of_text
+from harness.training.quality.lint import findings
+from harness.training.quality.normalise import prompt_of
+from harness.training.reading.example import Example, Skipped
+from harness.training.reading.read import open_source
 
 PLANTED: dict[str, dict[str, tuple[int, ...]]] = {
     "alpaca_5000.json": {

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.recipe import Source
-from harness.training.example import Example
-from harness.training.normalise import words
-from harness.training.overlap import Overlap, OverlapReport
-from harness.training.read import open_source
+from harness.training.quality.normalise import words
+from harness.training.quality.overlap import Overlap, OverlapReport
+from harness.training.reading.example import Example
+from harness.training.reading.read import open_source
 from harness.types import Item, Message
 
 N_PLANTED = 50

@@ -15,8 +15,8 @@ import yaml
 
 from harness.errors import DataError
 from harness.jsonio import digest, write_bytes, write_jsonl
-from harness.training.example import Example
-from harness.training.kinds import kind_of
+from harness.training.quality.kinds import kind_of
+from harness.training.reading.example import Example
 from harness.types import Message
 
 JUDGE_PROMPT = Path(__file__).parent / "judge.md"

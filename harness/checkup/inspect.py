@@ -17,10 +17,10 @@ from harness.recipe import LoadedRecipe
 from harness.release.stats import certifiable_margin
 from harness.store import Store
 from harness.training.cost import Cost, estimate, measured_speed
-from harness.training.diversity import Diversity, DiversityReport, advice
-from harness.training.duplicates import NearDuplicates, NearReport
-from harness.training.example import Example
-from harness.training.lint import LintReport, Lints, is_clean
+from harness.training.quality.diversity import Diversity, DiversityReport, advice
+from harness.training.quality.duplicates import NearDuplicates, NearReport
+from harness.training.quality.lint import LintReport, Lints, is_clean
+from harness.training.reading.example import Example
 from harness.training.tokens import Token, tokens_of
 
 PRIOR_SD = 1.2

@@ -20,7 +20,7 @@ SAVE_S = 120
 """How long the training may take to finish its step and save a checkpoint."""
 PARENT = "HARNESS_PARENT_PID"
 """Environment variable with the launcher's process id; the worker stops when it is gone."""
-_WORKER = ["-m", "harness.training.worker"]
+_WORKER = ["-m", "harness.training.process.worker"]
 _DROPPED = (
     "ACCELERATE_", "FSDP_", "DEEPSPEED_", "WANDB_", "TRL_", "TORCHELASTIC_", "TORCH_ELASTIC_",
     "MASTER_", "PET_",

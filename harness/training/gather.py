@@ -15,11 +15,11 @@ from harness.chat.template import ChatTokenizer
 from harness.chat.wire import request_tools
 from harness.errors import DataError
 from harness.recipe import LoadedRecipe, Source
-from harness.training.duplicates import Duplicates, ExactReport
-from harness.training.example import Example, Skipped
-from harness.training.kinds import kind_of
-from harness.training.normalise import prompt_group
-from harness.training.read import open_source
+from harness.training.quality.duplicates import Duplicates, ExactReport
+from harness.training.quality.kinds import kind_of
+from harness.training.quality.normalise import prompt_group
+from harness.training.reading.example import Example, Skipped
+from harness.training.reading.read import open_source
 from harness.training.rows import RowTable
 from harness.types import Message
 

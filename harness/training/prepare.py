@@ -19,16 +19,16 @@ from harness.errors import DataError, EnvironmentFault, RecipeError
 from harness.jsonio import digest
 from harness.recipe import Data, LoadedRecipe
 from harness.training.command import require_processes
-from harness.training.duplicates import ExactReport, NearDuplicates
-from harness.training.example import Skipped
 from harness.training.gather import Corpus, Observer, SourceCounts, gather
 from harness.training.mix import Split, fit, hold_out, mixture, split
 from harness.training.objective import require_objective
 from harness.training.order import count_steps
-from harness.training.overlap import Match, Overlap, OverlapReport
+from harness.training.process.trackers import require_trackers
+from harness.training.quality.duplicates import ExactReport, NearDuplicates
+from harness.training.quality.overlap import Match, Overlap, OverlapReport
+from harness.training.reading.example import Skipped
 from harness.training.rows import Rows, RowTable
 from harness.training.targets import require_lora
-from harness.training.trackers import require_trackers
 from harness.types import BaseInfo, ChatContract, Item
 
 PACKAGES = ("torch", "transformers", "trl", "peft")

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from harness.chat.encode import IGNORED, Row
-from harness.training.example import Example
+from harness.training.reading.example import Example
 from harness.types import Message
 
 _OPINIONS = (None, False, True)

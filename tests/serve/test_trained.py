@@ -9,7 +9,7 @@ import pytest
 
 from tests.serve.adapters import prompt_logprobs, publish_adapter
 from tests.serve.live import Live
-from tests.training.jobs import make_job, make_rows, train_here
+from tests.training.process.jobs import make_job, make_rows, train_here
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 PROMPTS = [[10 + index, 20, 300, 40 + 5 * index, 600, 2] for index in range(12)]

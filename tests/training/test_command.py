@@ -18,7 +18,7 @@ from harness.training.command import (
 )
 from tests.training.recipes import make_recipe
 
-WORKER = ["-m", "harness.training.worker", "job"]
+WORKER = ["-m", "harness.training.process.worker", "job"]
 
 
 def command(recipe: LoadedRecipe) -> list[str]:

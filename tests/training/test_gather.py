@@ -11,9 +11,9 @@ import pytest
 from harness.chat.encode import encode, encode_feedback, encode_preference
 from harness.chat.template import load_chat
 from harness.recipe import Source
-from harness.training.example import Example
 from harness.training.gather import gather
-from harness.training.read import open_source
+from harness.training.reading.example import Example
+from harness.training.reading.read import open_source
 from tests.training.recipes import make_recipe, write_rows
 
 ASKED = {"role": "user", "content": "Which colour is Mara's hat?"}

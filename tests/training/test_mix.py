@@ -14,7 +14,6 @@ from harness.training.prepare import Prepared, prepare
 from harness.types import Item, Message
 from tests.training.recipes import chats, make_recipe, write_rows
 
-
 TOWNS = ("Tartu", "Oslo", "Cork", "Bern")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from harness.chat.encode import IGNORED, Row
-from harness.training.example import Example
+from harness.training.reading.example import Example
 from harness.training.rows import Rows, RowTable
 from harness.types import Message
 

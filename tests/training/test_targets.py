@@ -83,7 +83,7 @@ def test_options_that_fit_the_base_select_what_peft_selects(lora: dict[str, Any]
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from harness.training.models import lora_config
+    from harness.training.process.models import lora_config
 
     wanted = Lora(**lora)
     require_lora(wanted, POCKET)

@@ -47,7 +47,7 @@ def workers_of(job_dir: Path) -> list[int]:
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = each.read_bytes().split(b"\0")
-            wanted = words[1:3] in ([b"-m", b"harness.training.worker"], [b"-u", b"-m"])
+            wanted = words[1:3] in ([b"-m", b"harness.training.process.worker"], [b"-u", b"-m"])
             if wanted and str(job_dir).encode() in words:
                 found.append(int(each.parent.name))
     return sorted(found)

@@ -1,0 +1,1 @@
+"""The training process: the only importers of torch, TRL and PEFT."""

@@ -1,0 +1,1 @@
+"""Any container and any shape to examples, row by row."""
