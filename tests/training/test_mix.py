@@ -95,7 +95,9 @@ def test_a_whole_type_can_be_held_out(tmp_path: Path) -> None:
         RecipeError, match=r"data\.holdout_types: no example is of the type 'coed'.*code"
     ):
         made(tmp_path, holdout_types=["coed"])
-    with pytest.raises(DataError, match="nothing is left to train on: of 10 examples.*10 are held"):
+    with pytest.raises(
+        DataError, match=r"nothing is left to train on: of 10 examples.*10 are held"
+    ):
         made(tmp_path, holdout_types=["code", "qa"])
 
 

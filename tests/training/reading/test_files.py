@@ -265,7 +265,8 @@ def test_a_damaged_saved_folder_is_one_line(tmp_path: Path) -> None:
 def test_a_dataset_of_the_hub_out_of_reach_is_one_line(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; from harness.recipe import Source;"
-        "from harness.training.reading.read import open_source; from harness.errors import DataError\n"
+        "from harness.training.reading.read import open_source;"
+        "from harness.errors import DataError\n"
         "try: open_source(Source(path='some/rows'), Path(), objective='sft', on_error='stop')\n"
         "except DataError as error: print(error)"
     )
