@@ -32,6 +32,12 @@ from harness.types import Manifest
 
 JUDGE_NAME = "pocket-judge"
 """Name of the judge adapter that comes with the package."""
+_MENDING = {
+    "lora.init_from": "leave lora.init_from out",
+    "gate.baseline": "compare with `baseline: base`",
+    "judge.model": "take another judge, or set judge.endpoint for one that another server runs",
+}
+"""Key that names a version → what to do where the recipe's server cannot serve it."""
 
 
 class Plan(NamedTuple):
@@ -241,7 +247,7 @@ def _same_base(ours: Prepared, theirs: Manifest, key: str) -> None:
         raise RecipeError(
             f"{key}: one server cannot serve {theirs.version} as it was trained beside this "
             f"recipe's adapter: {'; '.join(differences)}",
-            hint="compare with `baseline: base`, or train with the same base and template",
+            hint=f"{_MENDING[key]}, or train with the same base and template",
         )
 
 

@@ -28,7 +28,7 @@ from harness.training.resume import require_unchanged
 
 RECORD = "sweep.json"
 _SAME_ROWS = {
-    *("lora.r", "lora.alpha", "lora.dropout", "lora.rslora"),
+    *("lora.r", "lora.alpha", "lora.rslora"),
     *("train.lr", "train.schedule", "train.warmup_steps", "train.weight_decay", "train.beta"),
     *("train.epochs", "train.max_steps", "train.seed"),
 }

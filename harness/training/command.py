@@ -22,8 +22,8 @@ PARENT = "HARNESS_PARENT_PID"
 """Environment variable with the launcher's process id; the worker stops when it is gone."""
 _WORKER = ["-m", "harness.training.process.worker"]
 _DROPPED = (
-    "ACCELERATE_", "FSDP_", "DEEPSPEED_", "WANDB_", "TRL_", "TORCHELASTIC_", "TORCH_ELASTIC_",
-    "MASTER_", "PET_",
+    "ACCELERATE_", "FSDP_", "DEEPSPEED_", "TRL_", "TORCHELASTIC_", "TORCH_ELASTIC_", "MASTER_",
+    "PET_",
 )  # fmt: skip
 _DROPPED_EXACTLY = (
     "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",

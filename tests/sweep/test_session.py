@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
+from harness import jsonio
 from harness.errors import HarnessError
 from harness.progress import Reporter
 from harness.recipe import load
@@ -43,6 +44,19 @@ def test_every_point_is_checked_before_any_is_trained(
         sweep(recipe, (), grid, Store(home), reporter)
     assert message in str(caught.value)
     assert not home.exists()
+
+
+def test_what_one_objective_cannot_use_is_found_at_every_point(tmp_path: Path) -> None:
+    pairs = [
+        {"prompt": f"How many hats has {i}?", "chosen": f"{i} hats.", "rejected": "None."}
+        for i in range(16)
+    ]
+    jsonio.write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    data = {"sources": [{"path": "pairs.jsonl"}]}
+    recipe = write_recipe(tmp_path, n_items=7, data=data, train={"objective": "dpo"})
+    store, reporter = Store(tmp_path / "home"), Reporter(Console(file=io.StringIO()))
+    with pytest.raises(HarnessError, match="dropout = 0.1: dpo"), reporter:
+        sweep(recipe, (), ["lora.dropout=0,0.1"], store, reporter)
 
 
 def test_the_command_takes_the_grid_as_words(tmp_path: Path) -> None:

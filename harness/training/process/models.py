@@ -33,6 +33,7 @@ def load_model(job: dict[str, Any]) -> tuple[Any, LoraConfig | None]:
         return base, lora_config(lora, base)
     config = LoraConfig.from_pretrained(job["parent_dir"])
     config.lora_dropout = lora["dropout"]
+    config.base_model_name_or_path = job["base_dir"]
     model = PeftModel.from_pretrained(
         base, job["parent_dir"], ADAPTER, is_trainable=True, config=config
     )
