@@ -68,9 +68,11 @@ class Outcome(NamedTuple):
 def command_line(*args: object, home: Path) -> str:
     """A `harness` command as it can be typed here: the program by the name it was called by
     unless it is on the path, and the store where it is not the usual one."""
-    program = "harness" if shutil.which("harness") else sys.argv[0]
+    program = ["harness"] if shutil.which("harness") else [sys.argv[0]]
+    if program[0].endswith("__main__.py"):
+        program = [sys.executable, "-m", "harness"]
     where = () if home == default_home() else ("--home", home)
-    return shlex.join(map(str, (program, *args, *where)))
+    return shlex.join(map(str, (*program, *args, *where)))
 
 
 def write_reports(run: Run, record: RoundRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,17 @@ _TAG = "tag:yaml.org,2002:"
 _ACCEPTED = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _MERGE = _TAG + "merge"
 _SHOWN = 60
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-4 and 1.5e3 for numbers, as YAML 1.2 does; in YAML 1.1 they are text."""
+
+
+_Loader.add_implicit_resolver(
+    _TAG + "float",
+    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+\Z"),
+    list("-+.0123456789"),
+)
 
 
 class Yaml(NamedTuple):
@@ -53,7 +65,7 @@ def parse_yaml(text: str, where: str, kind: type[HarnessError], *, numbered: boo
     """One YAML document; `where` names it in errors, with the line when `numbered`. Raises as
     `read_yaml`."""
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Yaml(None, {})

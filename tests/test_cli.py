@@ -183,6 +183,18 @@ def test_a_baseline_that_is_nearly_an_alias_is_refused_by_check(tmp_path: Path) 
     assert harness("check", recipe, "--set", "gate.baseline=staging", home=home).returncode == 0
 
 
+def test_a_parent_that_was_trained_with_another_template_is_refused_by_check(
+    tmp_path: Path,
+) -> None:
+    version = Store(tmp_path / "home").import_version(JUDGE_DIR)
+    sets = ("--set", f"lora.init_from={version}", "--set", "chat.template=alpaca")
+    done = harness("check", write_recipe(tmp_path, n_rows=28), *sets, home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "lora.init_from: one server cannot serve" in done.stderr
+    assert "chat template: expected" in done.stderr
+    assert "next:  leave lora.init_from out" in done.stderr
+
+
 def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("x")

@@ -19,7 +19,7 @@ from harness.chat.builtin import BUILTIN, builtin_path, builtin_source
 from harness.chat.jinja import compile_template, takes_parts
 from harness.chat.tokenizer import Tokenizer, configured_stops
 from harness.chat.wire import request_tools, template_messages
-from harness.errors import DataError, RecipeError
+from harness.errors import DataError, RecipeError, nearest
 from harness.recipe import Chat, LoadedRecipe, locate
 from harness.types import Message
 
@@ -251,6 +251,11 @@ def template_path(chat: Chat, root: Path) -> Path | None:
 def _read_template(name: str, path: Path) -> str:
     try:
         template = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"chat.template = {name!r}: there is no file {path}; {nearest(name, BUILTIN)}",
+            hint="give a Jinja file in UTF-8, or leave chat.template out for the base's own",
+        ) from None
     except (OSError, ValueError) as error:
         raise RecipeError(
             f"chat.template = {name!r}: {path} cannot be read: {error}",

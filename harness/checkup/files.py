@@ -5,9 +5,10 @@ Both are whole or not there. Knows nothing of how defects were found.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,35 @@ import yaml
 
 from harness.errors import DataError
 from harness.jsonio import digest, write_bytes, write_jsonl
+from harness.plan import JUDGE_NAME
+from harness.pocket.oracle import JUDGE_TEMPLATE
+from harness.recipe import LoadedRecipe
 from harness.training.quality.kinds import kind_of
+from harness.training.quality.overlap import Overlap
 from harness.training.reading.example import Example
-from harness.types import Message
+from harness.types import Item, Message
 
+_ITEM = ("messages", "reference", "tags")
 JUDGE_PROMPT = Path(__file__).parent / "judge.md"
 
 
+def require_free(loaded: LoadedRecipe, clean: Path | None, folder: Path | None) -> None:
+    """Raises DataError for a file of rows that would replace a source of the recipe, and for a
+    folder of an evalset that exists."""
+    sources = [loaded.locate(each.path).resolve() for each in loaded.recipe.data.sources]
+    if clean and (clean.is_dir() or clean.resolve() in sources):
+        what = "a folder" if clean.is_dir() else "a source of the recipe, which it would replace"
+        raise DataError(f"--write-clean {clean}: {what}", hint="name another file")
+    if folder and folder.exists():
+        raise DataError(f"{folder}: exists already", hint="name a folder that does not")
+
+
 def write_rows(path: Path, examples: Iterable[Example]) -> str:
-    """One JSON object an example, in a form `data.sources` reads; returns what was written."""
-    n = 0
-
-    def rows() -> Iterable[dict[str, Any]]:
-        nonlocal n
-        for n, example in enumerate(examples, 1):  # noqa: B007 - the count is wanted
-            yield as_row(example)
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_jsonl(path, rows())
-    return f"{n:,} rows written to {path}"
+    """One JSON object an example, in a form `data.sources` reads; returns what was written. Keys
+    keep their order, in which a template shows tools to the model."""
+    lines = [json.dumps(as_row(each), ensure_ascii=False).encode() + b"\n" for each in examples]
+    write_bytes(path, b"".join(lines))
+    return f"{len(lines):,} rows written to {path}"
 
 
 def as_row(example: Example) -> dict[str, Any]:
@@ -68,25 +79,34 @@ def _message(message: Message, untrained: bool) -> dict[str, Any]:
     return row | ({"train": False} if untrained else {})
 
 
-def write_evalset(folder: Path, name: str, examples: Iterable[Example]) -> str:
-    """The examples as an evalset of `folder`, each with its answer as the reference and its
-    instruction type as the tag `type`; returns what was written.
+def judge_prompt(judge: str) -> str:
+    """What the items are judged with: for the pocket judge, which reads no other, its own with the
+    item's prompt for the rubric."""
+    if judge == JUDGE_NAME:
+        return JUDGE_TEMPLATE.replace("{rubric}", "{prompt}") + "\n"
+    return JUDGE_PROMPT.read_text(encoding="utf-8")
 
-    Raises DataError for a folder that exists, and for examples of which none can be an item.
+
+def write_evalset(
+    folder: Path, name: str, held_out: Iterable[Example], kept: Iterable[Example], prompt: str
+) -> str:
+    """The held-out examples as an evalset of `folder`, judged with `prompt`, each with its answer
+    as the reference and its instruction type as the tag `type`; returns what was written. An answer
+    that feedback calls bad is no reference, and what a kept example holds as well (a passage, a
+    turn of a chat) is no item.
+
+    Raises DataError for examples of which none can be an item.
     """
-    if folder.exists():
-        raise DataError(f"{folder}: exists already", hint="name a folder that does not")
-    items: dict[str, dict[str, Any]] = {}
+    found: dict[str, Item] = {}
     n = 0
-    for n, example in enumerate(examples, 1):  # noqa: B007 - the count is wanted
+    for n, example in enumerate(held_out, 1):  # noqa: B007 - the count is wanted
         *asked, answer = example.messages
-        if not example.tools and asked[-1].role == "user" and answer.content.strip():
-            item = {
-                "messages": [each.dump() for each in asked],
-                "reference": answer.content,
-                "tags": {"type": kind_of(example)},
-            }
-            items.setdefault(digest(item["messages"]), item)
+        good = example.desirable is not False and answer.content.strip()
+        if good and not example.tools and asked[-1].role == "user":
+            key, tags = digest([each.dump() for each in asked]), {"type": kind_of(example)}
+            item = Item(id=key, messages=tuple(asked), reference=answer.content, tags=tags)
+            found.setdefault(key, item)
+    items = _unseen(list(found.values()), kept)
     if not items:
         raise DataError(
             f"{folder}: no example is held out that an item can stand for",
@@ -101,12 +121,23 @@ def write_evalset(folder: Path, name: str, examples: Iterable[Example]) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_jsonl(staged / "items.jsonl", items.values())
+        rows = ({key: each.dump()[key] for key in _ITEM} for each in items)
+        write_jsonl(staged / "items.jsonl", rows)
         write_bytes(staged / "card.yaml", yaml.safe_dump(card, sort_keys=False).encode())
-        write_bytes(staged / "judge.md", JUDGE_PROMPT.read_bytes())
+        write_bytes(staged / "judge.md", prompt.encode())
         staged.chmod(0o755)
         staged.rename(folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    left = "" if n == len(items) else f" of {n:,} examples; the others repeat a prompt, have tools"
-    return f"{len(items):,} items{left and left + ' or no answer'} written to {folder}"
+    why = "the others repeat a prompt, have tools or no good answer, or are in a row that is kept"
+    left = "" if n == len(items) else f" of {n:,} examples ({why})"
+    return f"{len(items):,} items{left} written to {folder}"
+
+
+def _unseen(items: Sequence[Item], kept: Iterable[Example]) -> list[Item]:
+    """The items that no example holds."""
+    overlap = Overlap(("", item) for item in items)
+    for index, example in enumerate(kept):
+        overlap.add(index, example)
+    held = overlap.result().items
+    return [item for place, item in enumerate(items) if place not in held]

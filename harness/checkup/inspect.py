@@ -56,8 +56,11 @@ class Checkup(NamedTuple):
 
     def clean(self) -> Iterator[Example]:
         """The examples that are trained on and have none of the defects that drop."""
-        table = self.plan.prepared.table
-        return filter(is_clean, map(table.example, self.plan.prepared.kept))
+        return filter(is_clean, self.kept())
+
+    def kept(self) -> Iterator[Example]:
+        """The examples that are trained on, before weights and the length limit."""
+        return map(self.plan.prepared.table.example, self.plan.prepared.kept)
 
     def held_out(self) -> Iterator[Example]:
         """The examples that are kept out of training."""
@@ -119,7 +122,7 @@ def inspect(
         template=prepared.findings,
         cost=estimate(recipe, prepared, speed),
         smallest_margin=certifiable_margin(PRIOR_SD, len(plan.evalset.items), recipe.gate.alpha),
-        advice=advice(prepared.counts.n_rows),
+        advice=advice(len(prepared.kept) - prepared.counts.n_untaken),
         rows=tuple(_shown(plan, number) for number in rows or _typical(plan)),
     )
 

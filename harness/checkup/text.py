@@ -5,18 +5,23 @@ Pure: a record in, renderables out. Whatever comes from data is shown as text, n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.checkup.inspect import Checkup, ShownRow
+from harness.training.quality.overlap import Level
+from harness.training.reading.example import Skipped
 from harness.training.tokens import LEGEND, show, visible
 
 _BAR = 24
 _HEAD, _TAIL = 300, 100
 """Tokens shown of a long row."""
+_KINDS = 20
+"""Instruction types shown."""
 
 
 def render(checkup: Checkup, *, whole: bool) -> Iterator[RenderableType]:
@@ -37,11 +42,11 @@ def render(checkup: Checkup, *, whole: bool) -> Iterator[RenderableType]:
 
 
 def _sources(checkup: Checkup) -> Table:
-    table = _table("source", "format", "shape", "role", ">read", ">skipped")
+    table = _table("source", "format", "shape", "role", ">read", ">skipped", ">rows")
     for each in checkup.plan.prepared.sources:
         table.add_row(
             Text(visible(each.path)), each.container, each.shape, each.role,
-            f"{each.n_read:,}", f"{each.n_skipped:,}",
+            f"{each.n_read:,}", f"{each.n_skipped:,}", f"{each.n_rows:,}",
         )  # fmt: skip
     return table
 
@@ -58,6 +63,7 @@ def _facts(checkup: Checkup) -> Table:
             (counts.n_removed, "repeats removed"),
             (counts.n_overlapping, "removed because an evalset holds them"),
             (counts.n_held_out, "held out"),
+            (counts.n_untaken, "not taken by the weight or share of their source"),
         )
         if n
     ]
@@ -66,9 +72,11 @@ def _facts(checkup: Checkup) -> Table:
         each.label for each in (checkup.plan.evalset, checkup.plan.retention) if each
     )
     lines = {
-        "rows": f"{counts.n_rows:,} of {counts.n_examples:,} examples; {counts.n_tokens:,} tokens, "
-        f"{counts.n_trained_tokens:,} of them trained; longest {counts.longest_tokens:,}",
+        "rows": f"{counts.n_rows:,} from {counts.n_examples:,} examples; "
+        f"{counts.n_tokens:,} tokens, {counts.n_trained_tokens:,} of them trained; "
+        f"longest {counts.longest_tokens:,}",
         "left out": ", ".join(left_out) or "nothing",
+        "skipped": _skipped(prepared.skipped),
         "repeats": f"{counts.n_repeats:,} exact; {near.n_repeats:,}{searched} share "
         f"{near.threshold:.0%} or more of their word 3-grams with an earlier one",
         "overlap": f"{overlap.n_equal} of {overlap.n_items} items of {evalsets} equal a training "
@@ -76,8 +84,17 @@ def _facts(checkup: Checkup) -> Table:
         "advice": checkup.advice,
     }
     for name, line in lines.items():
-        table.add_row(Text(name, "bold"), Text(line))
+        if line:
+            table.add_row(Text(name, "bold"), Text(visible(line)))
     return table
+
+
+def _skipped(skipped: Sequence[Skipped]) -> str:
+    """The first row that was skipped, with its reason."""
+    if not skipped:
+        return ""
+    more = f"; {len(skipped) - 1:,} more in --json" if len(skipped) > 1 else ""
+    return f"{skipped[0].source}: {skipped[0].reason}{more}"
 
 
 def _defects(checkup: Checkup) -> RenderableType | None:
@@ -95,7 +112,7 @@ def _defects(checkup: Checkup) -> RenderableType | None:
         )
     line = (
         f"{checkup.n_clean:,} of {checkup.plan.prepared.counts.n_examples:,} examples have none of "
-        "the defects in red; --write-clean FILE keeps those"
+        "the defects in red; --write-clean FILE writes those that are not left out"
     )
     return Group(table, Text(line, "dim"))
 
@@ -103,15 +120,31 @@ def _defects(checkup: Checkup) -> RenderableType | None:
 def _warnings(checkup: Checkup) -> RenderableType | None:
     lines = [f"chat template: {finding.what}; {finding.hint}" for finding in checkup.template]
     lines += checkup.diversity.warnings
+    lines += _held_out_too(checkup)
     return Group(*(Text(visible(line), "yellow") for line in lines)) if lines else None
+
+
+def _held_out_too(checkup: Checkup) -> list[str]:
+    """Items that are in the training data and stay there, the worst first."""
+    if checkup.plan.recipe.data.overlap != "warn":
+        return []
+    found = checkup.plan.prepared.overlap.shown
+    return [
+        f"overlap: {each.source} holds item {each.item_id} of {each.label}, so its score may "
+        "measure memory"
+        for each in found
+        if each.level >= Level.CONTAINED
+    ]
 
 
 def _balance(checkup: Checkup) -> Table:
     table = _table("type", ">n", ">share", "")
     total = sum(checkup.kinds.values())
-    for kind, n in checkup.kinds.items():
+    for kind, n in islice(checkup.kinds.items(), _KINDS):
         bar = "█" * round(_BAR * n / total)
         table.add_row(Text(visible(kind)), f"{n:,}", f"{n / total:.0%}", Text(bar, "cyan"))
+    if (n_more := len(checkup.kinds) - _KINDS) > 0:
+        table.add_row(Text(f"… {n_more:,} more in --json", "dim"))
     return table
 
 
@@ -119,7 +152,7 @@ def _training(checkup: Checkup) -> Table:
     cost, margin = checkup.cost, checkup.smallest_margin
     table = Table.grid(padding=(0, 2))
     speed = (
-        f"about {cost.hours:.2g} h at the {cost.tokens_per_s:,.0f} tokens/s of the last training"
+        f"about {_time(cost.hours)} at the {cost.tokens_per_s:,.0f} tokens/s of the last training"
         if cost.hours is not None and cost.tokens_per_s is not None
         else "not known before a first training of this base here has measured tokens/s"
     )
@@ -137,6 +170,14 @@ def _training(checkup: Checkup) -> Table:
     for name, line in lines.items():
         table.add_row(Text(name, "bold"), Text(line))
     return table
+
+
+def _time(hours: float) -> str:
+    """In a unit that leaves one to three digits."""
+    minutes = hours * 60
+    if minutes < 2:
+        return f"{max(1, round(minutes * 60))} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:,.1f} h"
 
 
 def _size(gib: float) -> str:

@@ -53,20 +53,23 @@ def check(
     from rich.console import Console
     from rich.text import Text
 
-    from harness.checkup.files import write_evalset, write_rows
+    from harness.checkup.files import judge_prompt, require_free, write_evalset, write_rows
     from harness.checkup.inspect import inspect
     from harness.checkup.text import render
     from harness.outcome import command_line
     from harness.progress import Reporter
 
+    loaded = load_recipe(recipe, set_)
+    require_free(loaded, write_clean, write_heldout)
     with Reporter() as reporter:
-        found = inspect(load_recipe(recipe, set_), open_store(home), reporter, rows=row or ())
+        found = inspect(loaded, open_store(home), reporter, rows=row or ())
     written = []
     if write_clean:
         written.append(write_rows(write_clean, found.clean()))
     if write_heldout:
         name = f"{found.plan.recipe.name}-heldout"
-        written.append(write_evalset(write_heldout, name, found.held_out()))
+        prompt = judge_prompt(found.plan.recipe.judge.model)
+        written.append(write_evalset(write_heldout, name, found.held_out(), found.kept(), prompt))
     if json_:
         echo(found.dump() | {"written": written}, json_)
         return

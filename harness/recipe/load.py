@@ -120,6 +120,8 @@ def _problem(error: dict[str, Any], path: Path, lines: dict[str, int]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not parts or error["type"] == "value_error":
         return f"{where}: {name + ': ' if name else ''}{message}"
+    if error["type"] == "tuple_type":
+        message = "accepted: a list"
     seen = repr(error["input"])
     seen = seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
     return f"{where}: {name} = {seen}: {message}"

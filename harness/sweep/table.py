@@ -100,8 +100,13 @@ def _conclusion(record: SweepRecord) -> Iterator[str]:
         )
     elif others:
         yield f"{first.name} is ahead of every other point"
-    yield (
+    chosen = (
         f"the best of {len(record.ranked)} was chosen by its score on these items, which flatters "
-        "it, so a sweep moves no alias; let it pass a round, best on items no sweep has seen "
+        "it, so "
+        if others
+        else ""
+    )
+    yield (
+        f"{chosen}a sweep moves no alias; let it pass a round, best on items no sweep has seen "
         "(--set eval.evalset=FOLDER)"
     )

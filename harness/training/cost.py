@@ -8,11 +8,13 @@ input kept where the rest is computed again.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.chat.base import read_config, tensor_shapes
+from harness.errors import DataError
 from harness.jsonio import read_jsonl
 from harness.recipe import Lora, Recipe
 from harness.training.order import count_visits
@@ -95,14 +97,21 @@ def measured_speed(training_dir: Path, base: str) -> float | None:
     for events in training_dir.glob("*/events.jsonl"):
         settings = events.with_name("job.json")
         if settings.is_file() and base in settings.read_text(encoding="utf-8"):
-            speeds = [
-                event["n_tokens"] / event["elapsed_s"]
-                for _, event in read_jsonl(events)
-                if event["event"] == "log" and event["elapsed_s"]
-            ]
-            if speeds:
-                found.append((events.stat().st_mtime, speeds[-1]))
+            speed = _last_speed(events)
+            if speed is not None:
+                found.append((events.stat().st_mtime, speed))
     return max(found)[1] if found else None
+
+
+def _last_speed(events: Path) -> float | None:
+    """Tokens/s of the last step told; what comes after a line cut by a full disk counts for
+    nothing, since a check must not fail for an old training."""
+    speed = None
+    with contextlib.suppress(DataError, KeyError, TypeError):
+        for _, event in read_jsonl(events):
+            if event["event"] == "log" and event["elapsed_s"]:
+                speed = event["n_tokens"] / event["elapsed_s"]
+    return speed
 
 
 def _memory(recipe: Recipe, prepared: Prepared, n_base: int, n_trainable: int) -> float:
@@ -114,6 +123,7 @@ def _memory(recipe: Recipe, prepared: Prepared, n_base: int, n_trainable: int) -
     width = _BYTES[recipe.base.dtype]
     weights = n_base * (_NF4_BYTES if recipe.base.quantize else width)
     rows = math.ceil(recipe.train.batch / recipe.compute.processes)
+    rows *= 2 if recipe.train.objective == "dpo" else 1  # TRL puts both answers in one pass
     tokens = rows * prepared.counts.longest_tokens
     activations = tokens * hidden * width * (layers + _LAYER_BYTES)
     logits = 2 * tokens * vocabulary * 4.0

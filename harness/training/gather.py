@@ -42,6 +42,8 @@ class SourceCounts(NamedTuple):
     n_read: int
     """Examples that were read and encoded."""
     n_skipped: int
+    n_rows: int = 0
+    """Rows of it that are trained on, as its weight or share says; repeats counted."""
 
 
 class Corpus(NamedTuple):
@@ -57,7 +59,7 @@ class Corpus(NamedTuple):
     """Example → the earliest one with the same text, −1 where it is the first."""
     repeats: ExactReport
     kinds: tuple[str, ...]
-    kind_of: bytearray
+    kind_of: array[int]
     """Example → index in `kinds`, its instruction type."""
     skipped: tuple[Skipped, ...]
     has_system: bool
@@ -83,7 +85,7 @@ def gather(
     duplicates = Duplicates()
     has_system = has_reasoning = False
     kinds: dict[str, int] = {}
-    codes, skipped, sources = bytearray(), list[Skipped](), list[SourceCounts]()
+    codes, skipped, sources = array("i"), list[Skipped](), list[SourceCounts]()
     for number, source in enumerate(data.sources):
         before = table.n_examples, len(skipped)
         opened = open_source(
@@ -100,7 +102,7 @@ def gather(
             groups.append(int.from_bytes(prompt_group(example), "big", signed=True))
             first = duplicates.add(index, example)
             first_equal.append(-1 if first is None else first)
-            codes.append(min(255, kinds.setdefault(kind_of(example), len(kinds))))
+            codes.append(kinds.setdefault(kind_of(example), len(kinds)))
             has_system = has_system or any(each.role == "system" for each in example.messages)
             has_reasoning = has_reasoning or any(map(_thinks, example.messages))
             for observer in observers:
@@ -141,7 +143,8 @@ def _encoded(
         except DataError as error:
             if loaded.recipe.data.on_error == "stop":
                 raise
-            yield Skipped(example.source, str(error))
+            reason = str(error).removeprefix(example.source).lstrip(": ")
+            yield Skipped(example.source, reason, error.hint)
 
 
 def _thinks(message: Message) -> bool:

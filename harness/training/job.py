@@ -3,7 +3,7 @@
     job.json rows.jsonl         the settings, sealed with a digest, and the rows
     rows.arrow                  the rows as the worker maps them into memory
     events.jsonl worker.log     progress, one JSON object a line; the worker's own output
-    error.json                  why the worker refused the recipe
+    error.json                  why the worker refused the recipe, or what it died of
     checkpoints/                resumable states; one is whole when it holds COMPLETE
     trackers/                   what compute.report_to names writes
     adapter/ probes.json        the result; probes.json is written last

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ _END_S = 10
 """How much longer the starter of several processes may take to end than they do."""
 _LOG_LINES = 12
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos")
+_NO_MEMORY = ("out of memory", "can't allocate memory", "(SIGKILL)")
+"""What CUDA, torch's allocator and the starter of several processes say."""
 _ROOM = 1 << 20
 """Bytes free below which a disk is full."""
 
@@ -103,6 +105,7 @@ def _run(job: JobDir, loaded: LoadedRecipe, on_event: Callable[[TrainEvent], Non
     tail = _Tail(job.events)
     job.error.unlink(missing_ok=True)
     with job.log.open("ab") as log:
+        begin = log.tell()
         worker = subprocess.Popen(
             worker_command(loaded, job.path),
             env=worker_environment(os.environ, loaded.recipe.compute),
@@ -124,7 +127,7 @@ def _run(job: JobDir, loaded: LoadedRecipe, on_event: Callable[[TrainEvent], Non
     if tail.last == "stop":
         raise _interrupted(job)
     if not job.finished():
-        raise _failure(job, worker.returncode)
+        raise _failure(job, worker.returncode, begin)
 
 
 def _refuse_changed_base(job: JobDir, prepared: Prepared) -> None:
@@ -165,13 +168,14 @@ def _interrupted(job: JobDir) -> Interrupted:
     return Interrupted(f"training interrupted {where}", hint="run the same command to go on")
 
 
-def _failure(job: JobDir, returncode: int) -> RecipeError | EnvironmentFault:
-    if job.error.is_file():
-        told = read_json(job.error)
+def _failure(job: JobDir, returncode: int, begin: int) -> RecipeError | EnvironmentFault:
+    """`begin`: byte of the log at which this process began; others were before it."""
+    told = read_json(job.error) if job.error.is_file() else {}
+    if told.get("kind") == "recipe":
         return RecipeError(told["message"], hint=told["hint"])
-    text = job.log.read_text(errors="replace")
-    lines = text.splitlines()[-_LOG_LINES:]
-    if any(each in line for line in lines for each in _FULL) or _is_full(job.path):
+    text = job.log.read_bytes()[begin:].decode(errors="replace")
+    logged = text.splitlines()[-_LOG_LINES:]
+    if _says(logged, _FULL) or _is_full(job.path):
         return EnvironmentFault(
             f"the disk of {job.path} is full, so no checkpoint could be saved",
             hint="make room, then run the same command to go on from the last one",
@@ -179,13 +183,18 @@ def _failure(job: JobDir, returncode: int) -> RecipeError | EnvironmentFault:
     how = f"exit status {returncode}"
     if returncode < 0:
         how = f"signal {-returncode} ({signal.strsignal(-returncode)})"
+    lines = told["message"].splitlines()[:_LOG_LINES] if told else logged
     hint = f"the whole log is {job.log}"
-    if returncode == -signal.SIGKILL:
+    if returncode == -signal.SIGKILL or _says([*lines, *logged], _NO_MEMORY):
         hint = f"probably out of memory: lower train.batch or data.max_length; {hint}"
     return EnvironmentFault(
         "the training process died with " + "\n  ".join([how, *lines]),
         hint=hint,
     )
+
+
+def _says(lines: Sequence[str], signs: Sequence[str]) -> bool:
+    return any(sign in line for line in lines for sign in signs)
 
 
 def _is_full(path: Path) -> bool:

@@ -114,7 +114,8 @@ def fit(
         )
     if len(long) == len(rows):
         raise DataError(
-            f"all {len(rows)} rows are longer than {limit} tokens (data.max_length)",
+            f"all {len(rows)} rows are longer than {limit} tokens (data.max_length); the shortest "
+            f"has {min(map(table.length, rows))}",
             hint="raise data.max_length",
         )
     kept = array("q", (row for row in rows if table.length(row) <= limit))

@@ -6,6 +6,7 @@ are trained on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,8 @@ class Counts(NamedTuple):
     n_overlapping: int
     """Examples left out because an evalset holds them (data.overlap: drop)."""
     n_held_out: int
+    n_untaken: int
+    """Examples that the weight or share of their source leaves out."""
     n_rows: int
     n_dropped: int
     """Rows left out because they are too long (data.overflow: drop)."""
@@ -142,22 +145,21 @@ def prepare(
         overlapping=_overlapping(held, recipe.data),
         apart=apart,
     )
-    places, dropped = fit(
-        corpus.table, mixture(corpus, recipe.data, parts.kept), limit, recipe.data
-    )
+    chosen = mixture(corpus, recipe.data, parts.kept)
+    places, dropped = fit(corpus.table, chosen, limit, recipe.data)
     rows = Rows(corpus.table, places)
     require_objective(recipe, *corpus.table.opinions(places))
     return Prepared(
         rows=rows,
         dropped=dropped,
         skipped=corpus.skipped,
-        sources=corpus.sources,
+        sources=_with_rows(corpus, places),
         repeats=corpus.repeats,
         kinds=tuple(corpus.kinds[code] for code in corpus.kind_of),
         overlap=held,
         kept=parts.kept,
         held_out=parts.held_out,
-        counts=_count(corpus, parts, rows, len(dropped)),
+        counts=_count(corpus, parts, len(set(chosen)), rows, len(dropped)),
         data=rows.digest(),
         contract=contract,
         template=chat.template,
@@ -260,7 +262,12 @@ def _length_limit(data: Data, longest: int) -> int:
     return longest
 
 
-def _count(corpus: Corpus, parts: Split, rows: Rows, n_dropped: int) -> Counts:
+def _with_rows(corpus: Corpus, places: Sequence[int]) -> tuple[SourceCounts, ...]:
+    n_rows = Counter(corpus.source_of[corpus.table.example_of(row)] for row in places)
+    return tuple(each._replace(n_rows=n_rows[i]) for i, each in enumerate(corpus.sources))
+
+
+def _count(corpus: Corpus, parts: Split, n_taken: int, rows: Rows, n_dropped: int) -> Counts:
     table, places = corpus.table, rows.places
     return Counts(
         n_examples=table.n_examples,
@@ -269,6 +276,7 @@ def _count(corpus: Corpus, parts: Split, rows: Rows, n_dropped: int) -> Counts:
         n_removed=parts.n_repeats,
         n_overlapping=parts.n_overlapping,
         n_held_out=len(parts.held_out),
+        n_untaken=len(parts.kept) - n_taken,
         n_rows=len(rows),
         n_dropped=n_dropped,
         n_tokens=sum(map(table.n_tokens, places)),

@@ -178,5 +178,7 @@ def _probes(prepared: Prepared, evidence: list[dict[str, Any]]) -> tuple[ProbeRo
     return tuple(probes)
 
 
-def _refusal(what: str, hint: str = "train again; if it repeats, report it") -> EnvironmentFault:
+def _refusal(
+    what: str, hint: str = "train again with --restart; if it repeats, report it"
+) -> EnvironmentFault:
     return EnvironmentFault(f"the trained adapter is refused: {what}", hint=hint)

@@ -80,6 +80,10 @@ class RowTable:
         """Places of an example's rows."""
         return range(self._first_rows[example], self._first_rows[example + 1])
 
+    def example_of(self, row: int) -> int:
+        """The example a row is of."""
+        return self._examples[row]
+
     def length(self, row: int) -> int:
         """Tokens of a row: the prompt and the longer of its answers."""
         return max(self._n_ids[row], self._second(row))

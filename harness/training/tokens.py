@@ -45,9 +45,11 @@ class Token(NamedTuple):
 def tokens_of(
     row: Row, decode: Callable[[Iterable[int]], str], stop_ids: Collection[int]
 ) -> list[Token]:
-    """The tokens of a row in order, those of a rejected answer after the others."""
+    """The tokens of a row in order, those of a rejected answer after the others. An answer that
+    feedback calls bad is a rejected one too."""
+    given: Part = "rejected" if row.desirable is False else "trained"
     parts: list[Part] = [
-        "prompt" if label == IGNORED else "stop" if number in stop_ids else "trained"
+        "prompt" if label == IGNORED else "stop" if number in stop_ids else given
         for number, label in zip(row.input_ids, row.labels, strict=True)
     ]
     parts += ["rejected"] * len(row.rejected)

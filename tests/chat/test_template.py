@@ -229,3 +229,8 @@ def test_a_limit_in_the_tokenizer_file_cuts_nothing(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"truncation": limit}))
     chat = ChatTokenizer(directory, template=CHATML)
     assert chat.decode(chat.encode("Hello there, Hello")) == "Hello there, Hello"
+
+
+def test_a_template_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"'chatlm': there is no file .*; did you mean 'chatml'"):
+        load_chat(recipe(tmp_path, template="chatlm"))

@@ -65,6 +65,17 @@ def test_memory_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     assert memory(compute={"processes": 2}) < small
 
 
+def test_a_pair_takes_the_memory_of_two_rows(tmp_path: Path) -> None:
+    rows = [{"prompt": "Who?", "chosen": f"Mara {i}.", "rejected": f"Nia {i}."} for i in range(9)]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    both = {}
+    for objective in ("dpo", "kto"):
+        train = {"objective": objective, "batch": 64}
+        loaded = make_recipe(tmp_path, train=train, lora={"dropout": 0})
+        both[objective] = estimate(loaded.recipe, prepare(loaded), None).memory_gib
+    assert 1.2 * both["kto"] < both["dpo"] < 2 * both["kto"]
+
+
 def test_speed_is_that_of_the_last_training_of_the_base(tmp_path: Path) -> None:
     def training(name: str, base: str, n_tokens: int) -> None:
         folder = tmp_path / name
@@ -81,3 +92,12 @@ def test_speed_is_that_of_the_last_training_of_the_base(tmp_path: Path) -> None:
     training("one", "b1", 2000)
     training("other", "b2", 8000)
     assert measured_speed(tmp_path, "b1") == 100.0
+    for name, torn in {
+        "cut": '{"event": "lo',
+        "list": "[1]\n",
+        "bare": '{"event": "log"}\n',
+    }.items():
+        training(name, "b1", 4000)
+        with (tmp_path / name / "events.jsonl").open("a") as file:
+            file.write(torn)
+        assert measured_speed(tmp_path, "b1") == 200.0, "a check does not fail for a cut line"

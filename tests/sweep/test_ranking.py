@@ -214,6 +214,13 @@ def test_the_table_counts_what_was_not_scored() -> None:
     assert "a is ahead of every other point" in text
 
 
+def test_one_point_was_not_chosen() -> None:
+    assert "was chosen by its score" in shown(ranking({"a": [4] * N, "b": [1] * N}))
+    text = shown(ranking({"a": [4] * N}))
+    assert "a sweep moves no alias" in text
+    assert "was chosen by its score" not in text
+
+
 def test_nothing_to_rank() -> None:
     record = ranking({"a": [None] * N})
     assert record.ranked == ()

@@ -55,7 +55,7 @@ def test_what_one_objective_cannot_use_is_found_at_every_point(tmp_path: Path) -
     data = {"sources": [{"path": "pairs.jsonl"}]}
     recipe = write_recipe(tmp_path, n_items=7, data=data, train={"objective": "dpo"})
     store, reporter = Store(tmp_path / "home"), Reporter(Console(file=io.StringIO()))
-    with pytest.raises(HarnessError, match="dropout = 0.1: dpo"), reporter:
+    with pytest.raises(HarnessError, match=r"dropout = 0\.1: dpo"), reporter:
         sweep(recipe, (), ["lora.dropout=0,0.1"], store, reporter)
 
 

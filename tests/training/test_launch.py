@@ -17,7 +17,7 @@ from harness.training.job import JobDir
 from harness.training.launch import TrainEvent, train
 from harness.training.prepare import prepare
 from tests.training.conftest import Finished
-from tests.training.recipes import make_recipe
+from tests.training.recipes import chats, make_recipe, write_rows
 from tests.training.watching import Blow, adapter_of, ignore, launched, wait_for, workers_of
 
 
@@ -172,8 +172,31 @@ def test_a_dying_worker_shows_its_last_words(finished: Finished, tmp_path: Path)
         (broken_dir / each.name).write_bytes(each.read_bytes())
     (broken_dir / "model.safetensors").write_bytes(b"broken")
     prepared = finished.prepared._replace(base_dir=broken_dir)
-    with pytest.raises(
-        EnvironmentFault, match=r"exit status 1\n.*(?s:.)*SafetensorError"
-    ) as caught:
+    with pytest.raises(EnvironmentFault, match=r"exit status 1\n  SafetensorError: ") as caught:
         train(finished.recipe, prepared, tmp_path / "job", on_event=ignore)
-    assert str(tmp_path / "job" / "worker.log") in str(caught.value.hint)
+    assert "Traceback" not in str(caught.value)
+    log = tmp_path / "job" / "worker.log"
+    assert str(log) in str(caught.value.hint)
+    assert "Traceback" in log.read_text()
+
+
+def test_of_several_processes_the_first_that_dies_says_why(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", chats(20))
+    recipe = make_recipe(
+        tmp_path, train={"extra": {"max_grad_norm": "x"}}, compute={"processes": 2}
+    )
+    with pytest.raises(EnvironmentFault, match=r"exit status 1\n  TypeError: .*'str' and 'int'"):
+        train(recipe, prepare(recipe), tmp_path / "job", on_event=ignore)
+
+
+def test_a_process_that_was_killed_probably_had_no_memory(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", chats(20))
+    recipe = make_recipe(tmp_path, compute={"processes": 2})
+    blow = Blow(tmp_path / "job", signal.SIGKILL, 0)
+    job = JobDir(tmp_path / "job")
+    job.path.mkdir()
+    job.log.write_text("what an earlier process said\n")
+    with pytest.raises(EnvironmentFault) as caught:
+        train(recipe, prepare(recipe), job.path, on_event=blow)
+    assert "out of memory" in str(caught.value.hint)
+    assert "earlier" not in str(caught.value)

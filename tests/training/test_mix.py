@@ -145,4 +145,21 @@ def test_skipped_rows_are_counted_and_listed(tmp_path: Path) -> None:
     listed = {each["source"]: each["reason"] for each in prepared.record()["skipped"]}
     assert list(listed) == ["rows.jsonl:2", "rows.jsonl:4", "rows.jsonl:5"]
     assert "usr" in listed["rows.jsonl:2"]
-    assert "<|im_end|>" in listed["rows.jsonl:5"]
+    assert listed["rows.jsonl:5"].startswith("message 1 (user): the text spells the special token")
+
+
+def test_every_tag_is_a_type_of_its_own(tmp_path: Path) -> None:
+    rows = [ask(f"Do {i}.", f"Done {i}.", type=f"t{i}") for i in range(300)]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    prepared = made(tmp_path, holdout_types=["t255", "t299"])
+    assert Counter(prepared.kinds) == {f"t{i}": 1 for i in range(300)}
+    assert list(prepared.held_out) == [255, 299]
+
+
+def test_what_a_weight_leaves_out_is_counted(tmp_path: Path) -> None:
+    write_rows(tmp_path / "new.jsonl", chats(20))
+    write_rows(tmp_path / "old.jsonl", [ask(f"Old {i}?", "Yes.") for i in range(10)])
+    sources = {"path": "new.jsonl", "weight": 2.5}, {"path": "old.jsonl", "weight": 0.3}
+    prepared = made(tmp_path, *sources)
+    assert [each.n_rows for each in prepared.sources] == [50, 3]
+    assert (prepared.counts.n_untaken, prepared.counts.n_rows) == (7, 53)

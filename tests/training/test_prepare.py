@@ -61,7 +61,9 @@ def test_long_rows_can_be_dropped_and_are_counted(tmp_path: Path) -> None:
     assert prepared.counts.n_dropped == len(prepared.dropped) > 0
     assert prepared.counts.n_rows + prepared.counts.n_dropped == 20
     assert max(len(row.input_ids) for row in prepared.rows) <= 30
-    with pytest.raises(DataError, match="all 20 rows are longer than 8"):
+    with pytest.raises(
+        DataError, match=r"all 20 rows are longer than 8 tokens.*the shortest has \d\d$"
+    ):
         prepare(make_recipe(tmp_path, data={"max_length": 8, "overflow": "drop"}))
 
 

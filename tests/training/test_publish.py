@@ -153,6 +153,7 @@ def test_every_objective_is_published_as_one_lora_on_the_base(
     config = json.loads((store.version_dir(version) / "adapter_config.json").read_text())
     assert config["exclude_modules"] == (sorted(lora["exclude"]) if "exclude" in lora else None)
     require_evidence(store, version)
+    assert "Could not find a config file" not in JobDir(tmp_path / "job").log.read_text()
 
 
 def test_an_adapter_that_is_still_its_parent_is_refused(

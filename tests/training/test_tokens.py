@@ -78,3 +78,9 @@ def test_a_character_of_several_tokens_is_whole() -> None:
     assert [token.text for token in tokens][:4] == ["a", "", "🙂", "a"]
     assert [token.id for token in tokens] == [1, 2, 3, 1, 4, 1]
     assert "".join(token.text for token in tokens) == "a🙂a\ufffda"
+
+
+def test_an_answer_that_feedback_calls_bad_is_rejected() -> None:
+    given = row((1, 3, 4, 5, 2), 2)
+    assert printed(given._replace(desirable=True), colour=False) == "<s>Ask↵\n«Red.»⟦</s>⟧\n"
+    assert printed(given._replace(desirable=False), colour=False) == "<s>Ask↵\n‹Red.›⟦</s>⟧\n"

@@ -45,6 +45,11 @@ def _answer(job_dir: JobDir) -> int:
             told = {"kind": "recipe", "message": str(error), "hint": error.hint}
             write_json(job_dir.error, told)
         return error.exit_code
+    except Exception as error:
+        if not job_dir.error.exists():  # What the other processes then die of says nothing.
+            told = {"kind": "defect", "message": f"{type(error).__name__}: {error}"}
+            write_json(job_dir.error, told)
+        raise
 
 
 def _train(job_dir: JobDir, job: dict[str, Any]) -> int:

@@ -100,8 +100,8 @@ def _placeholder_input(turn: Turn) -> str | None:
 
 
 _NEXT_TASK = re.compile(
-    r"\n[\s#*]*(?:\d{1,3}\s*[.):]\s*)?(?:instruction|task)\s*:.{1,2000}?"
-    r"\n[\s#*]*(?:\d{1,3}\s*[.):]\s*)?(?:input|output|response|answer)\s*:"
+    r"\n[\s#*]{0,20}(?:\d{1,3}\s*[.):]\s*)?(?:instruction|task)\s*:.{1,2000}?"
+    r"\n[\s#*]{0,20}(?:\d{1,3}\s*[.):]\s*)?(?:input|output|response|answer)\s*:"
     r"|\n#{2,3}\s*(?:instruction|human|user)\s*:",
     re.I | re.S,
 )
@@ -126,8 +126,8 @@ def _copied(turn: Turn) -> str | None:
 
 
 _LABEL = re.compile(
-    r"\s*[#*]*\s*(?:(?:expected |sample |model )?output|input|response|completion|assistant|chatbot"
-    r"|chatgpt|输出|回答)\s*\**\s*[:：]",
+    r"[\s#*]*+(?:(?:expected |sample |model )?output|input|response|completion|assistant|chatbot"
+    r"|chatgpt|输出|回答)[\s*]*+[:：]",
     re.I,
 )
 
@@ -137,7 +137,7 @@ def _label(turn: Turn) -> str | None:
 
 
 _CODE = re.compile(
-    r"```|^\s*(?:def |class |import |from \w+ import|#include|<\w+|\{|SELECT\b)", re.M
+    r"```|^[ \t]*(?:def |class |import |from \w+ import|#include|<\w+|\{|SELECT\b)", re.M
 )
 _LISTED = re.compile(r"\s*(?:[-*•#|>–]|\d+\s*[.):]|[A-Za-z][.)]\s)")
 _TAGGED = re.compile(r"(?:[#@]\w+|(?:https?://|www\.)\S+)$")

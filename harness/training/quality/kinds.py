@@ -14,7 +14,7 @@ from harness.training.reading.example import Example
 KINDS: Final = ("qa", "summarise", "classify", "extract", "generate", "reason", "code")
 
 _ANSWERED_IN_CODE = re.compile(
-    r"```\w*\n|^\s*(?:def \w+\(|class \w+|import \w+|from \w+ import|#include|public class"
+    r"```\w*\n|^[ \t]*(?:def \w+\(|class \w+|import \w+|from \w+ import|#include|public class"
     r"|SELECT\b.+\bFROM\b|<!DOCTYPE|<html)",
     re.M,
 )

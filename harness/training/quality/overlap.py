@@ -60,6 +60,8 @@ class OverlapReport(NamedTuple):
     n_touching: int
     examples: frozenset[int]
     """Indices of the examples that an item is equal to or contained in."""
+    items: frozenset[int]
+    """Places of those items."""
     shown: tuple[Match, ...]
     """The worst first."""
 
@@ -125,6 +127,7 @@ class Overlap:
             n_contained=counts[Level.CONTAINED],
             n_touching=counts[Level.TOUCHING],
             examples=frozenset(self._examples),
+            items=frozenset(n for n, each in self._found.items() if each.level >= Level.CONTAINED),
             shown=tuple(self._match(each) for each in worst[:_SHOWN]),
         )
 

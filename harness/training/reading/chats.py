@@ -10,8 +10,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from harness.recipe.training import Shape
-from harness.training.reading.example import BadRow, columns_of, show
-from harness.training.reading.messages import REASONING, conversation, listed, optional, tools
+from harness.training.reading.example import BadRow, NoColumn, columns_of, show
+from harness.training.reading.messages import (
+    REASONING,
+    conversation,
+    listed,
+    optional,
+    tools,
+    turns,
+)
 from harness.types import Message
 
 PLACEHOLDERS = frozenset(
@@ -57,8 +64,8 @@ def from_alpaca(row: dict[str, Any]) -> Chat:
 def from_prompt(row: dict[str, Any]) -> Chat:
     """prompt and completion, each a text or messages; only the completion is trained on."""
     before = _prompt(_required(row, "prompt"))
-    completion = listed(_required(row, "completion"))
-    if isinstance(completion, list):
+    completion = turns(_required(row, "completion"))
+    if completion is not None:
         after, untrained = conversation(completion, "completion")
     else:
         after, untrained = (answer(row, "completion"),), frozenset[int]()
@@ -164,14 +171,14 @@ _NEXT = {
 
 def _required(row: dict[str, Any], key: str) -> Any:
     if key not in row:
-        raise BadRow(f"no column {key!r}; seen: {columns_of(row)}")
+        raise NoColumn(f"no column {key!r}; seen: {columns_of(row)}")
     return row[key]
 
 
 def _prompt(value: Any) -> tuple[Message, ...]:
-    turns = listed(value)
-    if isinstance(turns, list):
-        return conversation(turns, "prompt").messages
+    messages = turns(value)
+    if messages is not None:
+        return conversation(messages, "prompt").messages
     return (Message(role="user", content=text({"prompt": value}, "prompt")),)
 
 
@@ -190,10 +197,10 @@ def _alpaca_prompt(row: dict[str, Any]) -> tuple[Message, ...]:
 def _history(value: Any) -> list[Message]:
     """Earlier turns as LLaMA-Factory has them: a list of [question, answer]."""
     messages: list[Message] = []
-    turns = listed(value)
-    if not isinstance(turns, list):
+    pairs = listed(value)
+    if not isinstance(pairs, list):
         raise BadRow(f"history = {show(value)}; accepted: a list of [question, answer]")
-    for index, each in enumerate(turns):
+    for index, each in enumerate(pairs):
         match each:
             case [str(question), str(reply)]:
                 messages.append(Message(role="user", content=question))

@@ -24,6 +24,14 @@ _MAGIC = (
     (b"\x80\x05", "a pickle, which is never opened: it can run code", "save it as Parquet"),
 )
 _SAMPLE = 1 << 16
+_COMMON = {
+    "cp1252": "CP1252", "gb18030": "GB18030", "big5": "BIG5", "cp932": "CP932",
+    "euc_jp": "EUC-JP", "euc_kr": "EUC-KR", "koi8_r": "KOI8-R", "cp1251": "CP1251",
+    "cp1250": "CP1250", "cp1253": "CP1253", "cp1254": "CP1254", "cp1255": "CP1255",
+    "cp1256": "CP1256", "tis_620": "TIS-620",
+}  # fmt: skip
+"""Python's name → iconv's, the commoner first: few accents fit many equally well, and Icelandic
+Macintosh is not what a file with curly quotes is in."""
 
 
 def require_text(head: bytes, label: str) -> None:
@@ -73,5 +81,11 @@ def not_utf8(error: UnicodeDecodeError, label: str, line: int) -> DataError:
 def _likely(sample: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample).best()
-    return best.encoding.replace("_", "-").upper() if best else None
+    found = list(from_bytes(sample, cp_isolation=[*_COMMON]))
+    names = {
+        name
+        for each in found
+        if (each.chaos, each.coherence) == (found[0].chaos, found[0].coherence)
+        for name in (each.encoding, *each.could_be_from_charset)
+    }
+    return next((_COMMON[name] for name in _COMMON if name in names), None)

@@ -51,6 +51,10 @@ class BadRow(ValueError):
         self.hint = hint
 
 
+class NoColumn(BadRow):
+    """A row lacks a column that its shape needs."""
+
+
 def show(value: Any) -> str:
     """A value in an error message: JSON, cut to a few words."""
     try:

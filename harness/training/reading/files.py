@@ -27,6 +27,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _SIZE = re.compile(rb"size (\d+)")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILE = re.compile(r"\.(jsonl?|csv|tsv|parquet|gz|txt)$", re.IGNORECASE)
+_DATA = re.compile(r"^(?!\.|dataset_infos?\.json$).*\.(jsonl?|csv|tsv|parquet)(\.gz)?$", re.I)
 _TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _ACCEPTED = ".json, .jsonl, .csv (each also .gz), .parquet"
 
@@ -69,10 +70,13 @@ def _folder(path: Path, source: Source) -> Rows:
     saved = tabular.saved_rows(path, source)
     if saved is not None:
         return Rows("dataset", saved)
-    if not any(_FILE.search(each.name) for each in path.rglob("*")):
+    files = [each for each in sorted(path.rglob("*")) if _DATA.search(each.name)]
+    if not files:
         raise DataError(
             f"{source.path}: a folder without data files", hint=f"accepted: {_ACCEPTED}"
         )
+    if source.subset is None:
+        tabular.require_all_taken(path, source, files)
     return Rows("dataset", tabular.loaded_rows(str(path), source))
 
 

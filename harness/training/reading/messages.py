@@ -65,6 +65,23 @@ def listed(value: Any) -> Any:
     return value
 
 
+def turns(value: Any) -> list[Any] | None:
+    """The messages of a column that may hold a text instead: a list, or the JSON text of one. None
+    for a text, which a JSON list of anything but messages is as well."""
+    found = listed(value)
+    if isinstance(value, str) and not (
+        found and isinstance(found, list) and all(map(_told, found))
+    ):
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _told(value: Any) -> bool:
+    """Whether a value of a JSON text is meant as a message, right or wrong."""
+    keys = value.keys() if isinstance(value, dict) else set[str]()
+    return bool(keys & {"role", "from"}) and bool(keys & {"content", "value", "tool_calls"})
+
+
 def message(value: Any, place: str) -> Message:
     """One message; `place` is its key path. Raises BadRow."""
     if not isinstance(value, dict):

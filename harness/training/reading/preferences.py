@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.training.reading.chats import context, text
 from harness.training.reading.example import BadRow, show
-from harness.training.reading.messages import conversation, listed, message
+from harness.training.reading.messages import conversation, listed, message, turns
 from harness.types import Message
 
 LABELS = ("label", "kto_tag", "tag", "rating")
@@ -54,8 +54,8 @@ def ranked(row: dict[str, Any]) -> Iterator[Pair | tuple[int, BadRow]]:
     if len(answers) < 2:
         raise BadRow(f"answers: {len(answers)} of them; accepted: two or more, the best first")
     messages = context(row)
-    turns = [Message(role="assistant", content=each) for each in answers]
-    for number, (better, worse) in enumerate(pairwise(turns), 1):
+    replies = [Message(role="assistant", content=each) for each in answers]
+    for number, (better, worse) in enumerate(pairwise(replies), 1):
         try:
             yield _pair(messages, better, worse)._replace(number=number)
         except BadRow as bad:
@@ -105,8 +105,9 @@ def _answers(row: dict[str, Any], key: str) -> tuple[Message, ...]:
         return _transcript(value)
     if isinstance(value, dict):
         return (message(value, key),)
-    if isinstance(value, list):
-        return conversation(value, key).messages
+    messages = turns(value)
+    if messages is not None:
+        return conversation(messages, key).messages
     return (Message(role="assistant", content=text(row, key)),)
 
 

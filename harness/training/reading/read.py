@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import DataError
 from harness.recipe import Source
 from harness.recipe.training import Objective, Shape
-from harness.training.reading.example import BadRow, Example, Skipped
+from harness.training.reading.example import BadRow, Example, NoColumn, Skipped
 from harness.training.reading.files import open_rows
 from harness.training.reading.json_rows import Placed, PlacedRows
 from harness.training.reading.shapes import (
@@ -78,7 +78,9 @@ def _first(rows: Iterator[Placed], source: Source, on_error: OnError) -> tuple[l
             require_columns(source, shape, row)
             return [*tried, (place, row)], shape
     if not tried:
-        raise DataError(f"{source.path}: no rows", hint="every line must be one JSON object")
+        raise DataError(
+            f"{source.path}: no rows", hint="the file is empty, or has no more than a header"
+        )
     raise _refusal(*tried[0])
 
 
@@ -143,7 +145,21 @@ def _examples(
                 raise row
             yield from examples(row, shape, objective, place)
         except BadRow as bad:
-            yield Skipped(place, str(bad), bad.hint)
+            yield Skipped(place, str(bad), bad.hint or _other_shape(bad, row, shape))
+
+
+def _other_shape(bad: BadRow, row: dict[str, Any] | BadRow, shape: Shape) -> str | None:
+    """What to do about a row that lacks a column since it is of another shape."""
+    if not isinstance(bad, NoColumn) or isinstance(row, BadRow):
+        return None
+    try:
+        found = detect(row)
+    except BadRow:
+        return None
+    return (
+        f"the row is of shape {found}, and the file is read as {shape}: correct "
+        "data.sources.format, or give rows of each shape a file of their own"
+    )
 
 
 def _refusal(place: str, bad: BadRow) -> DataError:

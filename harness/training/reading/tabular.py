@@ -6,7 +6,7 @@ All are read in batches. Knows nothing of what the columns mean.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,11 +19,13 @@ from harness.training.reading.json_rows import PlacedRows, numbered
 _BATCH = 1024
 _LONGEST_CELL = 1 << 24
 _DELIMITERS = ",;\t"
+_NAMED = 5
 
 
 def csv_rows(file: IO[bytes], label: str) -> PlacedRows:
     """The rows of a CSV file with column names in its first line, separated by commas, semicolons
-    or tabs; the place is the line a row starts in. Rows of empty cells are passed over.
+    or tabs; the place is the line a row starts in. Rows of empty cells are passed over; a line
+    inside a cell ends in a line feed alone.
 
     Raises DataError for what is wrong with the header or the quotes.
     """
@@ -47,16 +49,17 @@ def csv_rows(file: IO[bytes], label: str) -> PlacedRows:
     except csv.Error as error:
         raise DataError(
             f"{label}:{line}: not CSV: {error}",
-            hint="quote cells that hold quotes, and double the quotes inside",
+            hint="quote cells that hold quotes or line ends, and double the quotes inside",
         ) from None
 
 
 def _texts(file: IO[bytes], label: str) -> Iterator[str]:
     for number, line in numbered(file, label):
         try:
-            yield line.decode()
+            text = line.decode()
         except UnicodeDecodeError as error:
             raise not_utf8(error, label, number) from None
+        yield text[:-2] + "\n" if text.endswith("\r\n") else text
 
 
 def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -82,7 +85,10 @@ def parquet_rows(path: Path, label: str) -> PlacedRows:
             batches = (batch.to_pylist() for batch in file.iter_batches(_BATCH))
             yield from _placed((row for batch in batches for row in batch), label)
     except (ArrowException, OSError) as error:
-        raise DataError(f"{label}: not Parquet, or damaged: {_first_line(error)}") from None
+        raise DataError(
+            f"{label}: not Parquet, or damaged: {_first_line(error)}",
+            hint="fetch or write the file again",
+        ) from None
 
 
 def saved_rows(path: Path, source: Source) -> PlacedRows | None:
@@ -107,6 +113,26 @@ def saved_rows(path: Path, source: Source) -> PlacedRows | None:
         for cells in zip(*batch.values(), strict=True)
     )
     return _placed(rows, source.path)
+
+
+def require_all_taken(path: Path, source: Source, files: Sequence[Path]) -> None:
+    """Raises DataError for data files of a folder that are in none of its splits: `datasets` takes
+    those of one kind and, where a name says train or test, only such."""
+    import datasets
+
+    try:
+        splits = datasets.load_dataset_builder(str(path), source.subset).config.data_files or {}
+    except Exception as error:  # as below
+        raise _unloadable(source, error) from None
+    taken = {Path(each).resolve() for split in splits.values() for each in split}
+    left = [str(each.relative_to(path)) for each in files if each.resolve() not in taken]
+    if left:
+        named = ", ".join(left[:_NAMED]) + (" and more" if len(left) > _NAMED else "")
+        raise DataError(
+            f"{source.path}: {len(left)} of {len(files)} data files are in none of its splits "
+            f"({', '.join(map(str, splits))}): {named}",
+            hint="give each file a source of its own in data.sources, or take these out",
+        )
 
 
 def loaded_rows(name: str, source: Source) -> PlacedRows:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.training.quality.defects import LINTS
+from harness.training.quality.kinds import kind_of
 from harness.training.quality.lint import Lints, findings, is_clean
 from harness.training.reading.example import Example
 from harness.types import ToolCall
@@ -164,3 +165,12 @@ def test_a_cleaned_file_keeps_what_is_only_hinted_at(name: str, each: Example) -
     [lint] = [lint for lint in LINTS if lint.id == name]
     assert is_clean(each) is not lint.drops
     assert lint.drops is (lint.severity == "defect")
+
+
+@pytest.mark.parametrize("run", ["\n", " ", " \n", "\n1 ", "\n### "])
+def test_a_long_run_is_looked_at_once(run: str) -> None:
+    """Each pattern's work grows with the text, not with its square: this would take minutes."""
+    long = run * 60_000
+    for each in (example("Greet me.", long), example(long, "Hello."), example("a", long + "b")):
+        findings(each)
+        kind_of(each)

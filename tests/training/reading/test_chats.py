@@ -250,3 +250,15 @@ def test_types_are_tags(tmp_path: Path) -> None:
     assert one(tmp_path, row | {"kind": "math"}, columns={"type": "kind"}).type == "math"
     assert one(tmp_path, row | {"task": "a long text " * 20}).type is None
     assert one(tmp_path, row | {"type": 7}).type is None
+
+
+@pytest.mark.parametrize("text", ["[]", '["Ann", "Bob"]', "[1, 2]", '[{"role": "cook"}]', "[x"])
+def test_a_json_list_is_a_text_unless_it_holds_messages(tmp_path: Path, text: str) -> None:
+    """What an extraction answers, or a question about a list."""
+    example = one(tmp_path, {"prompt": text, "completion": text})
+    assert texts(example) == [("user", text), ("assistant", text)]
+    turns = json.dumps([USER]), json.dumps([BOT])
+    example = one(tmp_path, {"prompt": turns[0], "completion": turns[1]})
+    assert texts(example) == [("user", "Hi"), ("assistant", "Hello")]
+    wrong = {"prompt": json.dumps([USER | {"role": "usr"}]), "completion": text}
+    assert 'prompt[0].role = "usr"' in refusal(tmp_path, wrong)

@@ -205,6 +205,14 @@ def test_rows_of_a_table_are_named_by_their_line(tmp_path: Path) -> None:
     assert found[1] == ("rows.csv:6", "1 cells; the header has 2", None)
 
 
+def test_line_ends_of_the_file_are_none_of_the_text(tmp_path: Path) -> None:
+    table = b'prompt,completion\r\n"Hi\r\nyou\n",Hello\r\n'
+    [example] = read(write(tmp_path, table, "rows.csv"))
+    assert texts(example) == [("user", "Hi\nyou\n"), ("assistant", "Hello")]
+    [example] = read(write(tmp_path, jsonl({"prompt": "a\r\nb", "completion": "c"})))
+    assert texts(example)[0] == ("user", "a\r\nb"), "what JSON says is the text's own"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -253,6 +261,22 @@ def test_a_folder_of_files_is_laid_out_as_on_the_hub(tmp_path: Path) -> None:
         read(tmp_path / "rows")
     write(tmp_path / "rows", jsonl(PAIR, PAIR), "train.jsonl")
     assert [each.source for each in read(tmp_path / "rows")] == ["rows:row 1", "rows:row 2"]
+
+
+def test_no_file_of_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
+    """`datasets` reads the files whose name says train, and of the commonest kind alone."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name in ("train.jsonl", "test.jsonl"):
+        write(folder, jsonl(PAIR), name)
+    assert len(read(folder)) == 1
+    write(folder, jsonl(PAIR), "more.jsonl")
+    write(folder, "prompt,completion\na,b\n", "table.csv")
+    write(folder, "a", "notes.txt")
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    expected = "rows: 2 of 4 data files are in none of its splits (train, test): more.jsonl, table"
+    assert str(caught.value).startswith(expected)
 
 
 def test_a_damaged_saved_folder_is_one_line(tmp_path: Path) -> None:
@@ -337,6 +361,10 @@ def test_what_is_not_utf8(tmp_path: Path, data: bytes, expected: str) -> None:
         ("中国是否应该制定更严格的法律？人工智能会改变我们的生活。", "GB18030"),
         ("東京は日本の首都であり、多くの人々が暮らしています。", "CP932"),
         ("Привет, как дела? Это длинный текст на русском языке, и он понятен.", "CP1251"),
+        ("smart “quotes” and — dash’s", "CP1252"),
+        ("Größe und Länge müssen übereinstimmen.", "CP1252"),
+        ("Zażółć gęślą jaźń.", "CP1250"),
+        ("오늘 날씨가 어떻습니까 알려주세요.", "EUC-KR"),
     ],
 )
 def test_an_encoding_is_named(tmp_path: Path, text: str, encoding: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,15 @@ def test_kto_takes_pairs_apart(tmp_path: Path) -> None:
         "rows.jsonl:1 chosen",
         "rows.jsonl:1 rejected",
     ]
+
+
+def test_answers_may_be_the_json_text_of_messages(tmp_path: Path) -> None:
+    """As a table without nested columns has them."""
+    row = {"chosen": json.dumps([USER, GOOD]), "rejected": json.dumps([USER, POOR])}
+    [pair] = read_rows(tmp_path, row, objective="dpo")
+    assert texts(pair) == [("user", "Hi"), ("assistant", "Hello")]
+    assert pair.rejected.content == "What"
+    [pair] = read_rows(
+        tmp_path, {"prompt": "a", "chosen": "[1]", "rejected": "[]"}, objective="dpo"
+    )
+    assert (texts(pair)[-1][1], pair.rejected.content) == ("[1]", "[]")

@@ -268,3 +268,13 @@ def test_no_row_makes_a_reader_crash(
             assert canonical([message.dump() for message in each.messages])
             assert canonical(each.tools)
             assert each.messages[-1].role == "assistant"
+
+
+def test_a_row_of_another_shape_is_told_so(tmp_path: Path) -> None:
+    path = write(tmp_path, jsonl(PAIR, CHAT))
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: no column 'prompt'") as caught:
+        read(path)
+    assert "of shape messages, and the file is read as prompt" in str(caught.value.hint)
+    with pytest.raises(DataError) as caught:
+        read(path, format="alpaca")
+    assert "of shape prompt, and the file is read as alpaca" in str(caught.value.hint)
