@@ -37,6 +37,7 @@ from harness.release.promote import promote
 from harness.report.record import RoundRecord
 from harness.run import Run, write_records
 from harness.store import Store
+from harness.training.job import JobDir
 from harness.training.launch import TrainEvent, train
 from harness.training.publish import publish
 from harness.training.resume import abandon, job_dir, require_unchanged
@@ -203,6 +204,7 @@ def obtain_adapter(
     reporter.done(f"{plan.prepared.n_steps} steps{resumed}")
     reporter.stage("publish")
     version = publish(plan.loaded, plan.prepared, job, store)
+    JobDir(job).tidy()
     reporter.done(version)
     return version, n_steps
 

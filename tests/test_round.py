@@ -285,5 +285,12 @@ def test_what_the_base_could_do_is_one_more_rule(finished: Finished, copied: Pat
     assert json.loads((run_dir / "data.json").read_text())["counts"]["n_rows"] == 224
 
 
+def test_a_published_training_keeps_its_records_and_no_checkpoints(finished: Finished) -> None:
+    (job_dir,) = (finished.home / "training").iterdir()
+    names = {path.name for path in job_dir.iterdir()}
+    assert {"job.json", "rows.jsonl", "events.jsonl", "data.json", "adapter"} <= names
+    assert not {"checkpoints", "rows.arrow"} & names
+
+
 def evalset_items(folder: Path) -> list[Any]:
     return [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]

@@ -78,8 +78,9 @@ def check(
         console.print(part)
     for line in written:
         console.print(Text(line), soft_wrap=True)
-    console.print(f"next     {command_line('round', recipe, home=open_store(home).home)}",
-                  soft_wrap=True, markup=False)  # fmt: skip
+    words = [word for each in set_ or () for word in ("--set", each)]
+    line = command_line("round", recipe, *words, home=open_store(home).home)
+    console.print(f"next     {line}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -131,6 +131,12 @@ class JobDir(NamedTuple):
         """Whether the rows are those of this digest."""
         return self.rows.is_file() and file_digest(self.rows) == sha256
 
+    def tidy(self) -> None:
+        """Delete what a published training needs no more: the checkpoints are three times the
+        adapter each. The rows, the settings, the events and the result stay."""
+        self.table.unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def clear(self) -> None:
         """Delete everything of the job."""
         told = (self.events, self.log, self.error)
