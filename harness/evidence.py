@@ -19,9 +19,10 @@ from harness.evaluation.client import Client, key_from_env
 from harness.evaluation.probe import ProbeReport, probe
 from harness.plan import Plan, Sides
 from harness.progress import Reporter
+from harness.release.compare import compare
 from harness.run import Run, read_records, write_records
 from harness.store import Store
-from harness.types import Generation, RuleResult, Target, Verdict
+from harness.types import Comparison, Generation, RuleResult, Target, Verdict
 
 OWN_TIMEOUT_S = 3600.0
 """A batch of long answers on a slow machine; a server that dies is noticed at once."""
@@ -40,6 +41,20 @@ class Evidence(NamedTuple):
     """No call failed, so asking again could add nothing."""
     refused: Mapping[str, str] = MappingProxyType({})
     """Version → why the probe refused it. Only where there are rivals; they go on without it."""
+
+
+def compared(plan: Plan, sides: Sides, evidence: Evidence) -> Comparison:
+    """Candidate against baseline on the plan's evalset."""
+    return compare(
+        plan.evalset.items,
+        evidence.generations,
+        evidence.verdicts,
+        candidate=sides.candidate,
+        baseline=sides.baseline,
+        evalset=plan.evalset.label,
+        judge=sides.judge.label,
+        gate=plan.recipe.gate,
+    )
 
 
 def recall(run: Run) -> Evidence | None:

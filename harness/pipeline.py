@@ -26,12 +26,11 @@ from harness.chat.template import template_path
 from harness.errors import ContractError, DataError
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import key_from_env, require_access
-from harness.evidence import Evidence, gather, recall
+from harness.evidence import Evidence, compared, gather, recall
 from harness.outcome import Outcome, latest_decision, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
 from harness.progress import Reporter
 from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
-from harness.release.compare import compare
 from harness.release.gate import decide, ships
 from harness.release.promote import promote
 from harness.report.record import RoundRecord
@@ -81,16 +80,7 @@ def run_round(
         record = _keep(plan, store, run, decision, None, nothing, n_steps, clock)
         return Outcome(record, run, None, loaded.path)
     reporter.stage("gate")
-    comparison = compare(
-        plan.evalset.items,
-        evidence.generations,
-        evidence.verdicts,
-        candidate=sides.candidate,
-        baseline=sides.baseline,
-        evalset=plan.evalset.label,
-        judge=sides.judge.label,
-        gate=plan.recipe.gate,
-    )
+    comparison = compared(plan, sides, evidence)
     decision = decide(comparison, plan.recipe.gate, evidence.rules)
     record = _keep(plan, store, run, decision, comparison, evidence, n_steps, clock)
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")

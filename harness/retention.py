@@ -7,11 +7,10 @@ is one more rule of the gate. Its records are a run within the run.
 from __future__ import annotations
 
 from harness import jsonio
-from harness.evidence import Evidence, gather
+from harness.evidence import Evidence, compared, gather
 from harness.plan import Plan, Sides, judge_identity
 from harness.progress import Reporter
 from harness.recipe import Gate
-from harness.release.compare import compare
 from harness.release.rules import retained
 from harness.run import Run, write_records
 from harness.store import Store
@@ -37,16 +36,7 @@ async def ask(
     )
     write_records(inner.items_path, general.evalset.items)
     more = await gather(general, store, against, inner, endpoint, reporter)
-    comparison = compare(
-        general.evalset.items,
-        more.generations,
-        more.verdicts,
-        candidate=against.candidate,
-        baseline=against.baseline,
-        evalset=general.evalset.label,
-        judge=against.judge.label,
-        gate=plan.recipe.gate,
-    )
+    comparison = compared(general, against, more)
     jsonio.write_json(inner.comparison_path, comparison.dump())
     return found._replace(
         rules=(*found.rules, retained(comparison, plan.recipe.gate)),
