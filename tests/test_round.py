@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from harness.jsonio import file_digest, write_jsonl
-from harness.pocket.rows import heldout_items
+from harness.pocket.rows import heldout_items, instruction_rows
 from harness.store import PUBLISHED, Store, read_manifest, version_id
 from harness.types import Manifest
 from tests.workbench import (
@@ -294,3 +294,22 @@ def test_a_published_training_keeps_its_records_and_no_checkpoints(finished: Fin
 
 def evalset_items(folder: Path) -> list[Any]:
     return [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+
+
+def test_thoughts_are_trained_and_served_as_one(tmp_path: Path) -> None:
+    """In a column of their own; the pocket's template has no place for them."""
+    recipe, home = write_recipe(tmp_path, n_rows=8, n_items=14), tmp_path / "home"
+    rows = [each["messages"] for each in instruction_rows(96, 5)]
+    thinking = [
+        [asked, answer | {"reasoning": f"The text says: {answer['content']}"}]
+        for asked, answer in rows
+    ]
+    write_jsonl(tmp_path / "train.jsonl", ({"messages": each} for each in thinking))
+    done = harness("round", recipe, "--set", "train.max_steps=60", "--json", home=home)
+    summary = json.loads(done.stdout)
+    rules = {rule["rule"]: rule["status"] for rule in summary["rules"]}
+    assert rules["probe"] == "pass", done.stderr
+    answers = (Path(summary["run_dir"]) / "generations.jsonl").read_text().splitlines()
+    said = [json.loads(line) for line in answers]
+    texts = [each["text"] for each in said if each["role"] == "candidate"]
+    assert sum("says:" in text for text in texts) > len(texts) / 2, "thoughts come first"
