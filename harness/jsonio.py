@@ -41,12 +41,20 @@ def file_digest(path: Path) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` atomically; the file is readable by everyone, as the umask allows."""
+    """Replace `path` atomically; the file is readable by everyone."""
+    write_chunks(path, (data,))
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes]) -> str:
+    """Replace `path` atomically by the chunks, none of which is kept; returns their SHA-256."""
+    found = hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for chunk in chunks:
+                file.write(chunk)
+                found.update(chunk)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -54,6 +62,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    return found.hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,9 +71,9 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
-def write_jsonl(path: Path, values: Iterable[Any]) -> None:
-    """Replace `path` with one canonical JSON value a line."""
-    write_bytes(path, b"".join(canonical(value) + b"\n" for value in values))
+def write_jsonl(path: Path, values: Iterable[Any]) -> str:
+    """Replace `path` with one canonical JSON value a line, however many; returns its SHA-256."""
+    return write_chunks(path, (canonical(value) + b"\n" for value in values))
 
 
 def append_jsonl(path: Path, value: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,21 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
             list(jsonio.read_jsonl(tmp_path / name))
     with pytest.raises(FileNotFoundError):
         jsonio.read_json(tmp_path / "none")
+
+
+def test_chunks_are_written_as_they_come_and_half_a_file_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    seen: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for number in range(3):
+            seen.append(sum(each.stat().st_size for each in tmp_path.iterdir()))
+            yield bytes([65 + number]) * 2**17
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jsonio.write_chunks(path, chunks())
+    assert seen[2] > seen[0], "what was yielded before is on its way to the disk"
+    assert list(tmp_path.iterdir()) == []
+    expected = hashlib.sha256(b"ab").hexdigest()
+    assert jsonio.write_chunks(path, (b"a", b"b")) == expected == jsonio.file_digest(path)

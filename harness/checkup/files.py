@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.errors import DataError
-from harness.jsonio import digest, write_bytes, write_jsonl
+from harness.jsonio import digest, write_bytes, write_chunks, write_jsonl
 from harness.plan import JUDGE_NAME
 from harness.pocket.oracle import JUDGE_TEMPLATE
 from harness.recipe import LoadedRecipe
@@ -42,9 +42,16 @@ def require_free(loaded: LoadedRecipe, clean: Path | None, folder: Path | None) 
 def write_rows(path: Path, examples: Iterable[Example]) -> str:
     """One JSON object an example, in a form `data.sources` reads; returns what was written. Keys
     keep their order, in which a template shows tools to the model."""
-    lines = [json.dumps(as_row(each), ensure_ascii=False).encode() + b"\n" for each in examples]
-    write_bytes(path, b"".join(lines))
-    return f"{len(lines):,} rows written to {path}"
+    n_rows = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal n_rows
+        for each in examples:
+            n_rows += 1
+            yield json.dumps(as_row(each), ensure_ascii=False).encode() + b"\n"
+
+    write_chunks(path, lines())
+    return f"{n_rows:,} rows written to {path}"
 
 
 def as_row(example: Example) -> dict[str, Any]:

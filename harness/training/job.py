@@ -13,16 +13,14 @@ Knows nothing of torch; the settings are plain JSON.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.chat.encode import Row
 from harness.errors import DataError
-from harness.jsonio import canonical, digest, file_digest, read_json, write_json
+from harness.jsonio import digest, file_digest, read_json, write_json, write_jsonl
 from harness.recipe import LoadedRecipe
 from harness.training.order import count_visits
 from harness.training.prepare import Prepared, ingredients, train_key
@@ -113,8 +111,9 @@ class JobDir(NamedTuple):
             return
         rows = stored.get("rows")
         if not self.holds_rows(rows):
-            self.table.unlink(missing_ok=True)
-            rows = _write_rows(self.rows, prepared.rows)
+            for half in (self.table, *self.path.glob(f".{self.rows.name}.*")):
+                half.unlink(missing_ok=True)
+            rows = write_jsonl(self.rows, map(_line, prepared.rows))
         settings = {"key": key, "rows": rows} | _settings(loaded, prepared)
         write_json(self.job, settings | {"seal": digest(settings)})
 
@@ -144,20 +143,6 @@ class JobDir(NamedTuple):
             each.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.trackers, self.adapter):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_rows(path: Path, rows: Iterable[Row]) -> str:
-    """One JSON object a row; there may be millions, so none is kept. Returns the SHA-256."""
-    temporary, found = path.with_suffix(".part"), hashlib.sha256()
-    with temporary.open("wb") as file:
-        for row in rows:
-            line = canonical(_line(row)) + b"\n"
-            file.write(line)
-            found.update(line)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return found.hexdigest()
 
 
 def _line(row: Row) -> dict[str, Any]:
