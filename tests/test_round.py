@@ -10,7 +10,6 @@ import json
 import shutil
 import signal
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from tests.workbench import (
     interrupt,
     processes_naming,
     start,
+    wait_for,
     write_recipe,
 )
 
@@ -66,13 +66,6 @@ def copied(finished: Finished, tmp_path: Path) -> Path:
     for name in ("aliases.json", "aliases.log.jsonl"):
         (home / name).unlink()
     return home
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 120) -> None:
-    limit = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < limit, "waited too long"
-        time.sleep(0.1)
 
 
 def n_cached(home: Path) -> int:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,14 @@ def processes_naming(text: str) -> list[str]:
             if text in line:
                 found.append(line)
     return found
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
+    """Until the condition holds; fails when it takes too long."""
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.1)
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str]:

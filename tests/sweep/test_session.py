@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +18,15 @@ from harness.recipe import load
 from harness.store import Store
 from harness.sweep.ranking import SweepRecord
 from harness.sweep.session import RECORD, sweep
-from tests.workbench import harness, harness_json, interrupt, processes_naming, start, write_recipe
+from tests.workbench import (
+    harness,
+    harness_json,
+    interrupt,
+    processes_naming,
+    start,
+    wait_for,
+    write_recipe,
+)
 
 GRID = ("--grid", "lora.r=4,8", "train.lr=1e-3,4e-3")
 NAMES = ["bot-r4-lr1e-3", "bot-r4-lr4e-3", "bot-r8-lr1e-3", "bot-r8-lr4e-3"]
@@ -105,13 +111,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(
         recipe, home, (code, stderr, there), harness_json("sweep", recipe, *GRID, home=home)
     )
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
-    limit = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < limit, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.mark.vllm
