@@ -11,30 +11,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness import jsonio, retention, server
-from harness.chat.base import base_dir, max_context
-from harness.chat.template import template_path
 from harness.errors import ContractError, DataError
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import key_from_env, require_access
 from harness.evidence import Evidence, compared, gather, recall
 from harness.outcome import Outcome, latest_decision, write_reports
-from harness.plan import Plan, Sides, check_names, choose_sides, make_plan, served_name
+from harness.plan import Plan, Sides, check_names, choose_sides, make_plan
 from harness.progress import Reporter
-from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, LoadedRecipe
+from harness.recipe import LoadedRecipe
 from harness.release.gate import decide, ships
 from harness.release.promote import promote
 from harness.report.record import RoundRecord
 from harness.run import Run, write_records
+from harness.serving import Choice, round_spec
 from harness.store import Store
 from harness.training.job import JobDir
 from harness.training.launch import TrainEvent, train
@@ -43,9 +40,6 @@ from harness.training.resume import abandon, job_dir, require_unchanged
 from harness.types import Comparison, Decision, RuleResult
 
 NO_CALLS = {"generated": 0, "judged": 0, "from_cache": 0}
-DEFAULT_RANK = 16
-"""Room for adapters on a server that starts with an empty store."""
-
 
 Clock = Callable[[], datetime]
 """The time now, with its zone."""
@@ -276,9 +270,9 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
         for name in (sides.candidate, *sides.rivals, sides.baseline, sides.own_judge or "")
         if "@" in name
     ]
-    ranks = [store.manifest(version).rank for version in versions]
-    recipe, root = plan.recipe, plan.loaded.root
-    spec = _server_spec(store, recipe.base, recipe.chat, compute, root, ranks)
+    recipe = plan.recipe
+    choice = Choice(recipe.base, recipe.chat, compute, recipe.serve, plan.loaded.root)
+    spec = round_spec(choice, store, versions)
     reporter.stage("serve")
     with server.running(
         spec,
@@ -287,32 +281,6 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
     ) as started:
         reporter.done(f"vLLM at {started.base_url}")
         yield started.base_url
-
-
-def serve_store(store: Store, base: Base, chat: Chat, compute: Compute, root: Path) -> int:
-    """Serve in the foreground until stopped; returns the server's exit code."""
-    ranks = [store.manifest(version).rank for version in store.versions()]
-    return server.serve_forever(_server_spec(store, base, chat, compute, root, ranks))
-
-
-def _server_spec(
-    store: Store, base: Base, chat: Chat, compute: Compute, root: Path, ranks: Sequence[int]
-) -> server.ServerSpec:
-    """What `python -m serve` is started with; paths start from `root`."""
-    rank = max(ranks, default=DEFAULT_RANK)
-    variables = ("--default-chat-template-kwargs", json.dumps(chat.kwargs)) if chat.kwargs else ()
-    return server.ServerSpec(
-        home=store.home,
-        base_dir=base_dir(base, root),
-        base_name=served_name(base),
-        dtype=base.dtype,
-        max_lora_rank=next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank),
-        port=compute.port,
-        chat_template=template_path(chat, root),
-        threads=compute.threads,
-        max_context=max_context(base, base_dir(base, root)),
-        extra=(*variables, *compute.server_args),
-    )
 
 
 def plan_line(plan: Plan) -> str:

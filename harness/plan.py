@@ -159,7 +159,7 @@ def _serving(recipe: Recipe, prepared: Prepared) -> str:
             "base": prepared.base.weights,
             "dtype": recipe.base.dtype,
             "contract": prepared.contract.dump(),
-            "server_args": recipe.compute.server_args,
+            "server_args": recipe.serve.engine_args,
             "packages": versions,
         }
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import ipaddress
+import json
 import os
 import re
 import signal
@@ -17,10 +18,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 
@@ -50,6 +51,16 @@ class ServerSpec:
     max_lora_rank: int = 16
     port: int | None = None
     chat_template: Path | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Variables for the template when the base itself is asked."""
+    host: str = "127.0.0.1"
+    keys: Path | None = None
+    url: str | None = None
+    """Where other machines reach it; None: at host and port."""
+    drain_s: float = 0.0
+    """Seconds that requests have to end after SIGTERM."""
+    max_loaded: int = 16
+    max_running: int | None = None
     threads: int | None = None
     extra: tuple[str, ...] = ()
     """Further arguments for vLLM."""
@@ -88,7 +99,7 @@ def running(
         port = usable_port(spec.port)
         with log_path.open("wb") as log:
             process = _start(spec, port, log)
-        server = Server(f"http://{HOST}:{port}", process.pid)
+        server = Server(f"http://{spec.host}:{port}", process.pid)
         try:
             _wait_healthy(process, server, log_path, on_wait)
             yield server
@@ -166,8 +177,17 @@ def command(spec: ServerSpec, port: int) -> list[str]:
     started in its place."""
     argv = [sys.executable, "-P", "-m", "serve", "--with-parent", "--fast-start"]
     argv += ["--home", str(spec.home), "--base-dir", str(spec.base_dir)]
-    argv += ["--base-name", spec.base_name, "--host", HOST, "--port", str(port)]
+    argv += ["--base-name", spec.base_name, "--host", spec.host, "--port", str(port)]
     argv += ["--dtype", spec.dtype, "--max-lora-rank", str(spec.max_lora_rank)]
+    argv += ["--max-cpu-loras", str(spec.max_loaded), "--drain-s", str(spec.drain_s)]
+    if spec.max_running is not None:
+        argv += ["--max-loras", str(spec.max_running)]
+    if spec.kwargs:
+        argv += ["--chat-template-kwargs", json.dumps(spec.kwargs)]
+    if spec.keys:
+        argv += ["--keys", str(spec.keys)]
+    if spec.url:
+        argv += ["--url", spec.url]
     if spec.max_context is not None:
         argv += ["--max-context", str(spec.max_context)]
     if spec.chat_template:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import os
 import signal
@@ -43,6 +44,15 @@ def parse(argv: Sequence[str]) -> tuple[Options, bool]:
     parser.add_argument("--max-loras", type=int, help="versions in one batch")
     parser.add_argument("--max-cpu-loras", type=int, help="versions in memory")
     parser.add_argument("--chat-template", type=Path, help="Jinja file; the base's own if absent")
+    parser.add_argument(
+        "--chat-template-kwargs",
+        dest="kwargs",
+        type=json.loads,
+        help="template variables of the base (JSON)",
+    )
+    parser.add_argument("--keys", type=Path, help="TOML file of keys")
+    parser.add_argument("--url", help="where other machines reach this server")
+    parser.add_argument("--drain-s", type=float, help="seconds to end requests in after SIGTERM")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(
         "--fast-start",

@@ -1,12 +1,13 @@
-"""Alias → version, as the store's alias file says at this moment.
+"""Alias → version, or versions with weights, as the store's alias file says at this moment.
 
 One stat per look-up; the file is read again only when it changed. A file that cannot be read
-leaves the last good map in force and is tried again at the next look-up: a damaged file must not
+leaves the last good table in force and is tried again at the next look-up: a damaged file must not
 take the service down.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +18,33 @@ import msgspec
 _log = logging.getLogger(__name__)
 
 
-class _AliasFile(msgspec.Struct):
+class Table(msgspec.Struct, frozen=True):
+    """The alias file."""
+
     aliases: dict[str, str]
+    splits: dict[str, dict[str, int]] = {}
+
+    def pick(self, alias: str, key: str) -> str | None:
+        """The version that answers a request for `alias`; None for what is no alias. Where the
+        alias is split, equal keys get the same version, and a version whose weight grows keeps
+        the keys it has."""
+        shares = self.splits.get(alias)
+        if not shares:
+            return self.aliases.get(alias)
+        drawn = int.from_bytes(hashlib.sha256(f"{alias}\n{key}".encode()).digest()[:8], "big")
+        place = drawn / 2**64 * sum(shares.values())
+        for version, weight in shares.items():
+            place -= weight
+            if place < 0:
+                return version
+        return self.aliases.get(alias)
 
 
 class _Known(NamedTuple):
-    """A map and the file it was read from: (inode, time of change, size)."""
+    """A table and the file it was read from: (inode, time of change, size)."""
 
     stamp: tuple[int, int, int] | None
-    aliases: Mapping[str, str]
+    table: Table
 
 
 class Aliases:
@@ -33,26 +52,30 @@ class Aliases:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = _Known(None, {})
+        self._known = _Known(None, Table({}))
         self._complaint = ""
 
-    def current(self) -> Mapping[str, str]:
-        """The map now. A move that ended before this call is always seen."""
+    def table(self) -> Table:
+        """The table now. A move that ended before this call is always seen."""
         known = self._known
         try:
             stat = self._path.stat()
             stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if stamp == known.stamp:
-                return known.aliases
-            read = msgspec.json.decode(self._path.read_bytes(), type=_AliasFile)
+                return known.table
+            read = msgspec.json.decode(self._path.read_bytes(), type=Table)
         except FileNotFoundError:
-            return known.aliases
+            return known.table
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             self._complain(str(error))
-            return known.aliases
-        self._known = _Known(stamp, read.aliases)
+            return known.table
+        self._known = _Known(stamp, read)
         self._complaint = ""
-        return read.aliases
+        return read
+
+    def current(self) -> Mapping[str, str]:
+        """Alias → the version it points at, whether or not it is split."""
+        return self.table().aliases
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:  # once, not at every request

@@ -18,7 +18,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _TYPES = {
     400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
     404: "NotFoundError",
+    408: "RequestTimeoutError",
     409: "ConflictError",
     413: "RequestTooLargeError",
     503: "ServiceUnavailableError",
@@ -97,9 +100,50 @@ def with_header(send: Send, name: bytes, value: bytes) -> Send:
     return forward
 
 
+async def call(app: App, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    """Ask an application from inside this process: (status, body)."""
+    status, parts = 500, []
+    request = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        return next(request, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        else:
+            parts.append(message.get("body", b""))
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await app(_scope(method, path, headers), receive, send)
+    return status, b"".join(parts)
+
+
+def _scope(method: str, path: str, headers: list[tuple[bytes, bytes]]) -> Scope:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "client": None,
+        "server": None,
+    }
+
+
 async def send_json(send: Send, status: int, value: Any) -> None:
-    body = msgspec.json.encode(value)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send_bytes(send, status, b"application/json", msgspec.json.encode(value))
+
+
+async def send_bytes(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     if status == 413:  # the rest of the body is not read, so the connection cannot be reused
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

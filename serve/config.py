@@ -27,13 +27,24 @@ class Served(Record):
     """The folder the base was started from."""
     base_name: str
     """The base's name in requests."""
+    dtype: str
+    url: str
+    """Where other machines reach this server, without /v1."""
+    keys: Path | None = None
+    """The file of keys; None: those of the environment, or none at all."""
     template: str | None
     """SHA-256 of the chat template's Jinja source; None: the server has none."""
+    kwargs: dict[str, Any] = {}
+    """Variables given to the template when the base itself is asked."""
     base_config: str
     """SHA-256 of the base's config.json."""
     modules: tuple[str, ...]
     """Modules an adapter may change; empty: vLLM decides."""
     max_lora_rank: int
+    max_running: int
+    """Adapter versions with requests in the engine at once."""
+    drain_s: float = 30.0
+    """Seconds that requests have to end after SIGTERM."""
     max_versions: int
     """Adapter versions in memory at once; below vLLM's own cache, so that vLLM never reads an
     adapter from disk by itself, where a failure would end the engine."""

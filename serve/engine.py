@@ -1,8 +1,8 @@
 """The lines that touch vLLM's semi-internal attributes, and nothing else.
 
 `app.state.openai_serving_models.lora_requests` is where vLLM's API server looks adapters up by
-name; `engine_client.add_lora/remove_lora` move weights in and out; `args` is its command line as it
-understood it. `Engine(...)` refuses to start on a vLLM where these are not what they were;
+name; `engine_client.add_lora/remove_lora` move weights in and out.
+`Engine(...)` refuses to start on a vLLM where these are not what they were;
 tests/serve/test_engine.py is the contract.
 """
 
@@ -28,7 +28,6 @@ class Engine:
 
         models = getattr(state, "openai_serving_models", None)
         client = getattr(state, "engine_client", None)
-        args = getattr(state, "args", None)
         missing = [
             name
             for name, there in {
@@ -38,7 +37,6 @@ class Engine:
                 ),
                 "engine_client.add_lora": callable(getattr(client, "add_lora", None)),
                 "engine_client.remove_lora": callable(getattr(client, "remove_lora", None)),
-                "args.default_chat_template_kwargs": hasattr(args, "default_chat_template_kwargs"),
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING unset": (
                     "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in os.environ
                 ),
@@ -54,8 +52,6 @@ class Engine:
         self._requests: dict[str, Any] = models.lora_requests  # type: ignore[union-attr]
         self._client: Any = client
         self.max_model_len: int = client.model_config.max_model_len  # type: ignore[union-attr]
-        self.template_kwargs: dict[str, Any] = dict(args.default_chat_template_kwargs or {})  # type: ignore[union-attr]
-        """What every chat's template is given unless the request says otherwise."""
 
     async def load(self, version: str, path: Path) -> None:
         """Read the adapter into memory, then make its name known. Raises whatever vLLM raises."""

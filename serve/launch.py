@@ -42,6 +42,7 @@ _LAUNCHERS = (
     "--api-server-count",
     "--chat-template",
     "--config",
+    "--default-chat-template-kwargs",  # a version's own come with its requests
     "--lora-modules",
     "--max-model-len",  # the size of the CPU's cache follows --max-context
 )
@@ -68,6 +69,12 @@ class Options(NamedTuple):
     """Versions in one batch; None: GPU_SLOTS on a GPU, all of them on the CPU."""
     max_cpu_loras: int = 16
     chat_template: Path | None = None
+    kwargs: Mapping[str, Any] = {}
+    """Variables for the template when the base itself is asked; a version has its own."""
+    keys: Path | None = None
+    url: str | None = None
+    """Where other machines reach this server; None: at host and port."""
+    drain_s: float = 30.0
     threads: int = 1
     fast_start: bool = False
     extra: tuple[str, ...] = ()
@@ -87,6 +94,12 @@ def served(options: Options, *, cpu: bool) -> Served:
         home=options.home.absolute(),
         base_dir=options.base_dir.absolute(),
         base_name=options.base_name,
+        dtype=options.dtype,
+        url=options.url or f"http://{options.host}:{options.port}",
+        keys=options.keys.absolute() if options.keys else None,
+        kwargs=dict(options.kwargs),
+        drain_s=options.drain_s,
+        max_running=loras - 1 if cpu else loras,
         template=template_digest(options.base_dir, options.chat_template),
         base_config=base_config_digest(options.base_dir),
         modules=base_modules(options.base_dir),
@@ -130,6 +143,7 @@ def vllm_argv(options: Options, *, cpu: bool) -> list[str]:
     argv += ["--enable-lora", "--max-lora-rank", str(lora_rank(options.max_lora_rank))]
     argv += ["--max-loras", str(slots(options, cpu=cpu))]
     argv += ["--max-cpu-loras", str(options.max_cpu_loras)]
+    argv += ["--trust-request-chat-template"]  # the middleware sends it; clients may not
     argv += ["--middleware", MIDDLEWARE, "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     modules = base_modules(options.base_dir)
     if modules:

@@ -1,9 +1,8 @@
 """Brings adapter versions into the engine on first use and takes idle ones out again.
 
 A version is loaded only when its files are the published ones and it was trained for this base
-(config and weights) with this chat template and its variables. The contract's tokenizer digest is
-not compared: it is of the tokenizer as loaded, which the files do not give away; the probe rows
-compare the token ids themselves. Knows nothing of HTTP but the status a refusal carries.
+(config and weights), and its chats become the token ids it was trained on. Knows nothing of HTTP
+but the status a refusal carries.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.errors import HarnessError
-from harness.jsonio import canonical
 from harness.store import VERSION, Store, base_digest
 from harness.types import Manifest
 from serve.asgi import Refusal
 from serve.config import Served
+from serve.metrics import Metrics
 from serve.modules import adapter_modules
+from serve.rendering import Rendering, Tokenize, prove
 
 REFUSED_S = 5.0
 """How long a refused version is not tried again."""
@@ -36,9 +36,6 @@ _log = logging.getLogger(__name__)
 class AdapterMemory(Protocol):
     """What the loader needs of an engine."""
 
-    template_kwargs: dict[str, Any]
-    """What the server gives to every chat's template."""
-
     async def load(self, version: str, path: Path) -> None: ...
 
     async def unload(self, version: str) -> None: ...
@@ -47,17 +44,30 @@ class AdapterMemory(Protocol):
 class Loader:
     """Which versions are in the engine, who uses them, and what was refused."""
 
-    def __init__(self, engine: AdapterMemory, store: Store, served: Served) -> None:
+    def __init__(
+        self,
+        engine: AdapterMemory,
+        store: Store,
+        served: Served,
+        tokenize: Tokenize,
+        metrics: Metrics,
+    ) -> None:
         self._engine = engine
         self._store = store
         self._served = served
-        self._loaded: dict[str, None] = {}  # least recently used first
+        self._tokenize = tokenize
+        self._metrics = metrics
+        self._loaded: dict[str, Rendering] = {}  # least recently used first
         self._users: Counter[str] = Counter()
-        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._loading: dict[str, asyncio.Task[Rendering]] = {}
         self._refused: dict[str, tuple[float, Refusal]] = {}
         self._base: asyncio.Task[str] | None = None
         self._turn = asyncio.Lock()
         self._released = asyncio.Event()
+
+    def loaded(self) -> list[str]:
+        """Versions in the engine, least recently used first."""
+        return list(self._loaded)
 
     def knows(self, version: str) -> bool:
         """Whether `version` is loaded or published; a loaded one outlives its folder."""
@@ -66,30 +76,29 @@ class Loader:
         )
 
     @contextlib.asynccontextmanager
-    async def using(self, version: str) -> AsyncIterator[None]:
+    async def using(self, version: str) -> AsyncIterator[Rendering]:
         """Have `version` in the engine for the block. Raises Refusal when it cannot be."""
         self._users[version] += 1
         try:
-            await self.ensure(version)
-            yield
+            yield await self.ensure(version)
         finally:
             self._users[version] -= 1
             if not self._users[version]:
                 del self._users[version]
                 self._released.set()
 
-    async def ensure(self, version: str) -> None:
+    async def ensure(self, version: str) -> Rendering:
         """Load `version` unless it is loaded. Any number of callers cause one load, which goes on
         when they leave. Raises Refusal 404, 409 (made for another server) or 503."""
         if version in self._loaded:
             self._loaded[version] = self._loaded.pop(version)
-            return
+            return self._loaded[version]
         if version not in self._loading:
             self._raise_if_refused(version)
             task = asyncio.create_task(self._load(version))
             self._loading[version] = task
             task.add_done_callback(lambda done: self._finished(version, done))
-        await asyncio.shield(self._loading[version])
+        return await asyncio.shield(self._loading[version])
 
     def _raise_if_refused(self, version: str) -> None:
         until, refusal = self._refused.get(version, (0.0, None))
@@ -97,7 +106,7 @@ class Loader:
             raise refusal.with_traceback(None)
         self._refused.pop(version, None)
 
-    def _finished(self, version: str, task: asyncio.Task[None]) -> None:
+    def _finished(self, version: str, task: asyncio.Task[Rendering]) -> None:
         del self._loading[version]
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Refusal):
@@ -105,21 +114,24 @@ class Loader:
             if error.status != 404:  # it may be published at any moment
                 self._refused[version] = (monotonic() + REFUSED_S, error)
 
-    async def _load(self, version: str) -> None:
+    async def _load(self, version: str) -> Rendering:
         started = monotonic()
-        kwargs = self._engine.template_kwargs
-        manifest = await asyncio.to_thread(check, version, self._store, self._served, kwargs)
+        manifest = await asyncio.to_thread(check, version, self._store, self._served)
+        version_dir = self._store.version_dir(version).absolute()
+        rendering = await prove(manifest, version_dir, self._served, self._tokenize)
         _same(version, "base weights", manifest.base.weights, await self._base_digest())
         async with self._turn:
             await self._make_room()
             try:
-                await self._engine.load(version, self._store.version_dir(version).absolute())
+                await self._engine.load(version, version_dir)
             except Exception as error:
                 raise Refusal(
                     503, f"{version}: the engine could not load it: {error}", param="model"
                 ) from error
-            self._loaded[version] = None
+            self._loaded[version] = rendering
+        self._metrics.loaded(version, monotonic() - started)
         _log.info("%s: loaded in %.0f ms", version, 1000 * (monotonic() - started))
+        return rendering
 
     async def _base_digest(self) -> str:
         """Digest of the base, taken once: the engine keeps what it read at the start. Raises
@@ -139,6 +151,7 @@ class Loader:
             if idle:
                 del self._loaded[idle]
                 await self._engine.unload(idle)
+                self._metrics.evicted(idle)
                 _log.info("%s: unloaded to make room", idle)
                 continue
             self._released.clear()
@@ -152,7 +165,7 @@ class Loader:
                 ) from None
 
 
-def check(version: str, store: Store, served: Served, kwargs: dict[str, Any]) -> Manifest:
+def check(version: str, store: Store, served: Served) -> Manifest:
     """The manifest of a version whose published files are intact and made for this server, as far
     as that can be told without reading the base's weights. Raises Refusal."""
     try:
@@ -162,7 +175,7 @@ def check(version: str, store: Store, served: Served, kwargs: dict[str, Any]) ->
         raise Refusal(status, f"{version}: {error}", param="model") from None
     if manifest.version != version:
         raise Refusal(503, f"{version}: its manifest is that of {manifest.version}", param="model")
-    _check_fits(manifest, served, kwargs)
+    _check_fits(manifest, served)
     try:
         store.verify(version)
         modules = adapter_modules(store.version_dir(version) / "adapter_model.safetensors")
@@ -179,12 +192,8 @@ def check(version: str, store: Store, served: Served, kwargs: dict[str, Any]) ->
     return manifest
 
 
-def _check_fits(manifest: Manifest, served: Served, kwargs: dict[str, Any]) -> None:
-    version, contract = manifest.version, manifest.contract
-    variables = [canonical(each).decode() for each in (contract.kwargs, kwargs)]
-    _same(version, "chat template", contract.template, served.template)
-    _same(version, "template variables", *variables)
-    _same(version, "base config.json", manifest.base.config, served.base_config)
+def _check_fits(manifest: Manifest, served: Served) -> None:
+    _same(manifest.version, "base config.json", manifest.base.config, served.base_config)
     if manifest.rank > served.max_lora_rank:
         raise Refusal(
             409,

@@ -17,6 +17,7 @@ FLOORS = [
     {"pipeline"},
     {"retention"},
     {"evidence", "checkup"},
+    {"serving"},
     {"outcome", "plan"},
     {"training", "evaluation", "release", "report"},
     {"chat", "recipe", "store", "run", "server", "progress", "pocket"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from harness.outcome import Outcome
     from harness.recipe import LoadedRecipe
     from harness.sweep.session import Swept
-
-DEFAULT_PORT = 8000
 
 
 @app.command()
@@ -177,16 +176,17 @@ def serve(
     home: Home = None,
 ) -> None:
     """Serve the base, all versions and all aliases until stopped."""
-    from harness.pipeline import serve_store
-    from harness.recipe import Base, Chat, Compute
+    from harness.recipe import Base, Chat, Compute, Serve
+    from harness.serving import Choice, serve_store
 
     if recipe:
         chosen, root, _ = load_recipe(recipe, None)
-        model, chat, compute = chosen.base, chosen.chat, chosen.compute
+        choice = Choice(chosen.base, chosen.chat, chosen.compute, chosen.serve, root)
     else:
-        model, chat, compute, root = Base(model=base), Chat(), Compute(), Path.cwd()
-    compute = compute.model_copy(update={"port": port or compute.port or DEFAULT_PORT})
-    raise typer.Exit(serve_store(open_store(home), model, chat, compute, root))
+        choice = Choice(Base(model=base), Chat(), Compute(), Serve(), Path.cwd())
+    if port:
+        choice = choice._replace(compute=choice.compute.model_copy(update={"port": port}))
+    raise typer.Exit(serve_store(choice, open_store(home), os.environ))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from harness.recipe.judging import Eval, Gate, Judge, Slices, Threshold, parse_threshold
 from harness.recipe.load import LoadedRecipe, Recipe, load, locate
+from harness.recipe.serving import Serve
 from harness.recipe.training import (
     MAX_LORA_RANKS,
     Base,
@@ -25,6 +26,7 @@ __all__ = [
     "LoadedRecipe",
     "Lora",
     "Recipe",
+    "Serve",
     "Slices",
     "Source",
     "Threshold",

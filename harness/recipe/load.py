@@ -16,6 +16,7 @@ from harness.errors import RecipeError, nearest
 from harness.jsonio import digest
 from harness.recipe.judging import Eval, Gate, Judge
 from harness.recipe.section import Name, Section
+from harness.recipe.serving import Serve
 from harness.recipe.training import Base, Chat, Compute, Data, Lora, Train
 from harness.yamlio import parse_yaml, read_yaml
 
@@ -32,13 +33,15 @@ class Recipe(Section):
     lora: Lora = Lora()
     train: Train = Train()
     compute: Compute = Compute()
+    serve: Serve = Serve()
     eval: Eval
     judge: Judge = Judge()
     gate: Gate = Gate()
 
     def digest(self) -> str:
-        """SHA-256 of every choice but `compute`; file contents have digests of their own."""
-        return digest(self.model_dump(mode="json", exclude={"compute"}))
+        """SHA-256 of every choice but `compute` and `serve`; what files contain has digests of its
+        own."""
+        return digest(self.model_dump(mode="json", exclude={"compute", "serve"}))
 
 
 class LoadedRecipe(NamedTuple):
@@ -79,11 +82,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
         raise RecipeError(f"{path}: a recipe is a mapping of sections; accepted: {accepted}")
     for override in overrides:
         _override(values, override)
+    _rename(values)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise _explain(error, path, lines) from None
     return LoadedRecipe(recipe, path.resolve().parent, path)
+
+
+def _rename(values: dict[str, Any]) -> None:
+    """Give the arguments for vLLM their present key, in recipes from before `serve` was there."""
+    compute, serve = values.get("compute"), values.get("serve", {})
+    if isinstance(compute, dict) and isinstance(serve, dict) and "server_args" in compute:
+        serve = {"engine_args": compute["server_args"], **serve}
+        rest = {key: value for key, value in compute.items() if key != "server_args"}
+        values |= {"compute": rest, "serve": serve}
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -244,8 +244,6 @@ class Compute(Section):
     """Base URL of a running `harness serve`; None: start one for the round."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port for a started server; None: any free one."""
-    server_args: tuple[str, ...] = ()
-    """More arguments for vLLM."""
     processes: Count = 1
     """Training processes (torch.distributed); train.batch is divided among them."""
     accelerate_config: str | None = None

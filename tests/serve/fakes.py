@@ -30,6 +30,9 @@ def served(home: Path, *, max_versions: int = 4) -> Served:
         home=home,
         base_dir=home / "base",
         base_name="pocket",
+        dtype="float32",
+        url="http://127.0.0.1:8000",
+        max_running=max_versions,
         template=TEMPLATE,
         base_config=CONFIG,
         modules=("down_proj", "q_proj"),
@@ -106,7 +109,6 @@ class FakeEngine:
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.max_model_len = 1024
-        self.template_kwargs: dict[str, Any] = {}
 
     async def load(self, version: str, path: Path) -> None:
         assert path.is_absolute()

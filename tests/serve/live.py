@@ -6,7 +6,6 @@ needs it, keeps it one server.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         base_dir=POCKET_BASE,
         base_name="pocket",
         max_context=MAX_CONTEXT,
-        extra=("--default-chat-template-kwargs", json.dumps(KWARGS)),
+        kwargs=KWARGS,
     )
     with running(spec, log_path=folder / "server.log") as server:
         yield Live(server, store, POCKET_BASE, (alpha, beta), files)

@@ -45,15 +45,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return version
 
 
-def arguments(kwargs: dict[str, Any] | None = None) -> SimpleNamespace:
-    return SimpleNamespace(default_chat_template_kwargs=kwargs)
-
-
 def state(**different: Any) -> SimpleNamespace:
     models = SimpleNamespace(lora_requests={})
     return SimpleNamespace(
-        **{"openai_serving_models": models, "engine_client": Client(), "args": arguments()}
-        | different
+        **{"openai_serving_models": models, "engine_client": Client()} | different
     )
 
 
@@ -72,11 +67,6 @@ def test_load_and_unload(installed: ModuleType) -> None:
     assert [what for what, _ in vllm.engine_client.told] == ["add", "remove"]
 
 
-def test_the_template_variables_are_the_servers(installed: ModuleType) -> None:
-    assert Engine(state()).template_kwargs == {}
-    assert Engine(state(args=arguments({"mood": 1}))).template_kwargs == {"mood": 1}
-
-
 def test_a_failed_load_leaves_no_name_behind(installed: ModuleType) -> None:
     class Failing(Client):
         async def add_lora(self, request: Any) -> bool:
@@ -93,7 +83,6 @@ def test_a_failed_load_leaves_no_name_behind(installed: ModuleType) -> None:
     [
         ({"openai_serving_models": SimpleNamespace()}, "lora_requests"),
         ({"openai_serving_models": None}, "lora_requests"),
-        ({"args": SimpleNamespace()}, "args.default_chat_template_kwargs"),
         ({"engine_client": SimpleNamespace(remove_lora=len)}, "engine_client.add_lora"),
         ({"engine_client": SimpleNamespace(add_lora=len)}, "engine_client.remove_lora"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import serve.loader
 from harness.store import PUBLISHED, Store, base_digest
 from serve.asgi import Refusal
 from serve.loader import Loader
+from serve.metrics import Metrics
 from tests.serve.fakes import (
     CONFIG,
     WEIGHTS,
@@ -35,10 +36,14 @@ def engine() -> FakeEngine:
 
 
 def make(engine: FakeEngine, store: Store, max_versions: int = 4) -> Loader:
-    return Loader(engine, store, served(store.home, max_versions=max_versions))
+    async def tokenize(body: Mapping[str, Any]) -> tuple[int, ...]:
+        raise AssertionError("these versions have no probe rows")
+
+    about = served(store.home, max_versions=max_versions)
+    return Loader(engine, store, about, tokenize, Metrics())
 
 
-async def refused(waiting: Coroutine[Any, Any, None]) -> Refusal:
+async def refused(waiting: Coroutine[Any, Any, Any]) -> Refusal:
     with pytest.raises(Refusal) as caught:
         await waiting
     return caught.value
@@ -166,10 +171,8 @@ def test_no_room_for_too_long_is_a_refusal_with_the_next_step(
 @pytest.mark.parametrize(
     ("different", "words"),
     [
-        ({"template": "0" * 64}, ["chat template", "0" * 64]),
         ({"config": "0" * 64}, ["config.json", "0" * 64, CONFIG]),
         ({"weights": "0" * 64}, ["weights", "0" * 64, WEIGHTS]),
-        ({"kwargs": {"mood": 1}}, ["variables", '{"mood":1}', "this server has {}"]),
         ({"rank": 17}, ["rank 17", "--max-lora-rank 16"]),
     ],
 )
@@ -181,20 +184,6 @@ def test_a_version_made_for_another_server_is_refused_with_both_sides(
     assert refusal.status == 409
     assert all(word in str(refusal) for word in words)
     assert engine.loads == []
-
-
-def test_a_version_without_the_servers_template_variables_is_refused(
-    store: Store, engine: FakeEngine
-) -> None:
-    engine.template_kwargs = {"enable_thinking": False}
-    same = published(store, "same", kwargs={"enable_thinking": False})
-    asyncio.run(make(engine, store).ensure(same))
-    for name, kwargs in {"none": {}, "zero": {"enable_thinking": 0}}.items():
-        version = published(store, name, kwargs=kwargs)
-        refusal = asyncio.run(refused(make(engine, store).ensure(version)))
-        assert refusal.status == 409
-        assert 'this server has {"enable_thinking":false}' in str(refusal)
-    assert engine.loads == [same]
 
 
 def test_the_base_is_what_it_was_at_the_first_load_and_is_read_once(
@@ -257,9 +246,9 @@ def test_an_adapter_of_the_output_head_is_refused(store: Store, engine: FakeEngi
 
 
 def test_the_difference_names_what_this_server_has(store: Store, engine: FakeEngine) -> None:
-    version = published(store, "bot", template="0" * 64)
+    version = published(store, "bot", config="0" * 64)
     refusal = asyncio.run(refused(make(engine, store).ensure(version)))
-    assert str(served(store.home).template) in str(refusal)
+    assert str(served(store.home).base_config) in str(refusal)
 
 
 @pytest.mark.parametrize("harm", ["change", "remove", "manifest", "other manifest"])

@@ -203,7 +203,7 @@ def test_an_alias_of_a_version_that_is_gone_says_so(room: Room) -> None:
         ("POST", "/v1/chat/completions/"),
         ("POST", "//v1/chat/completions"),
         ("GET", "/v1/chat/completions"),
-        ("GET", "/metrics"),
+        ("POST", "/metrics"),
         ("GET", "/openapi.json"),
         ("POST", "/v1/models"),
         ("OPTIONS", "/v1/models"),

@@ -6,15 +6,12 @@ nothing of training, serving or what makes a decision; it only refuses what woul
 
 from __future__ import annotations
 
-import functools
-import os
-import re
+import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from harness.errors import StoreError, nearest
 from harness.jsonio import (
@@ -26,27 +23,16 @@ from harness.jsonio import (
     read_jsonl,
     write_json,
 )
-from harness.types import SCHEMA, Decision, Manifest
-
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-VERSION = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})@(?P<digest>[0-9a-f]{12})")
-PUBLISHED = ("adapter_config.json", "adapter_model.safetensors", "chat_template.jinja")
-"""The files of a version; manifest.json comes on top and is written last."""
+from harness.store.aliases import AliasTable, read_table
+from harness.store.names import VERSION, require_alias
+from harness.store.published import read_manifest
+from harness.store.replicas import Replicas
+from harness.types import Decision, Manifest
 
 ANY = "any"
 """Instead of a version: no matter which."""
 ROLLBACK = "rollback"
 """The override reason under which a rollback is logged."""
-
-
-def default_home() -> Path:
-    """$HARNESS_HOME, or .harness in the current directory."""
-    return Path(os.environ.get("HARNESS_HOME") or ".harness").absolute()
-
-
-def version_id(name: str, files: dict[str, str], contract: dict[str, Any]) -> str:
-    """name@digest12 over the published files' digests and the chat contract."""
-    return f"{name}@{digest({'files': files, 'contract': contract})[:12]}"
 
 
 class Store:
@@ -61,6 +47,7 @@ class Store:
         self.log_path = home / "aliases.log.jsonl"
         self.decisions_dir = home / "decisions"
         self.ledger_path = self.decisions_dir / "log.jsonl"
+        self.replicas = Replicas(home / "replicas")
         self._lock_path = home / ".lock"
 
     # versions
@@ -153,18 +140,14 @@ class Store:
 
     def aliases(self) -> dict[str, str]:
         """Alias → version."""
-        if not self.aliases_path.exists():
-            return {}
-        value = read_json(self.aliases_path)
-        aliases = value.get("aliases") if isinstance(value, dict) else None
-        if not isinstance(aliases, dict) or not all(
-            isinstance(version, str) for version in aliases.values()
-        ):
-            raise StoreError(
-                f"{self.aliases_path}: not an alias file",
-                hint=f"restore it; every move of an alias is in {self.log_path}",
-            )
-        return aliases
+        return dict(self._table().aliases)
+
+    def splits(self) -> dict[str, dict[str, int]]:
+        """Alias → version → weight, of the aliases that are split among versions."""
+        return {alias: dict(shares) for alias, shares in self._table().splits.items()}
+
+    def _table(self) -> AliasTable:
+        return read_table(self.aliases_path, self.log_path)
 
     def resolve(self, name: str) -> str:
         """The version that an alias or a version means. Raises StoreError for unknown names."""
@@ -194,20 +177,58 @@ class Store:
         `override` is the reason for a move that no passing decision allows. `expected` is what
         the caller saw it point at: StoreError when another process has moved it since.
         """
-        require_alias(alias, self.manifest(version).base.model)
-        with locked(self._lock_path):
-            aliases = self.aliases()
-            previous = aliases.get(alias)
-            if expected not in (ANY, previous):
-                raise StoreError(
-                    f"{alias!r} was moved to {previous} a moment ago",
-                    hint="run the comparison again, against the alias as it is",
-                )
-            write_json(self.aliases_path, {"schema": SCHEMA, "aliases": aliases | {alias: version}})
+        with self._moving(alias, version, expected) as table:
+            previous = table.aliases.get(alias)
+            self._write(table.moved(alias, version))
             entry = {"alias": alias, "version": version, "previous": previous, "at": at}
             evidence = {"decision": decision, "run": run, "override": override}
             append_jsonl(self.log_path, entry | evidence)
         return previous
+
+    def split_alias(
+        self,
+        alias: str,
+        shares: Mapping[str, int],
+        *,
+        at: str,
+        decisions: Mapping[str, str],
+        override: str | None = None,
+        expected: str | None = ANY,
+    ) -> None:
+        """Divide an alias's requests among versions by weight, the one it points at among them;
+        `decisions` are those that allow the others. Moving the alias ends it. Raises StoreError."""
+        current = self.resolve(alias)
+        if current not in shares or len(shares) < 2 or min(shares.values()) < 1:
+            raise StoreError(
+                f"{alias!r} cannot be split as {dict(shares)}; accepted: two versions or more, "
+                f"weights from 1, {current} among them",
+                hint="to move the alias: harness promote",
+            )
+        for version in shares:
+            require_alias(alias, self.manifest(version).base.model)
+        with self._moving(alias, current, current if expected == ANY else expected) as table:
+            self._write(table.split(alias, shares))
+            entry = {"alias": alias, "version": current, "previous": current, "at": at}
+            evidence = {"decision": None, "run": None, "override": override}
+            split = {"split": dict(shares), "decisions": dict(decisions)}
+            append_jsonl(self.log_path, entry | evidence | split)
+
+    @contextlib.contextmanager
+    def _moving(self, alias: str, version: str, expected: str | None) -> Iterator[AliasTable]:
+        """The table as it is while nobody else writes it. Raises StoreError."""
+        require_alias(alias, self.manifest(version).base.model)
+        with locked(self._lock_path):
+            table = self._table()
+            current = table.aliases.get(alias)
+            if expected not in (ANY, current):
+                raise StoreError(
+                    f"{alias!r} was moved to {current} a moment ago",
+                    hint="run the comparison again, against the alias as it is",
+                )
+            yield table
+
+    def _write(self, table: AliasTable) -> None:
+        write_json(self.aliases_path, table.dump())
 
     def history(self, alias: str | None = None) -> list[dict[str, Any]]:
         """The alias log, oldest first, of one alias or of all."""
@@ -247,44 +268,3 @@ class Store:
         if not keys:
             return None
         return keys[-1], Decision.model_validate(read_json(self.decisions_dir / f"{keys[-1]}.json"))
-
-
-def require_alias(name: str, base_model: str) -> None:
-    """Raises StoreError for what cannot be an alias of a version on this base: the base's own
-    served name would be answered by the base."""
-    if not NAME.fullmatch(name) or name in ("base", base_model, Path(base_model).name):
-        raise StoreError(
-            f"{name!r} is not an alias; accepted: lower-case letters, digits, '.', '_', '-', at "
-            "most 63, and not the name of the base"
-        )
-
-
-def read_manifest(version_dir: Path) -> Manifest:
-    """The manifest of a published folder. Raises StoreError when it is not one."""
-    path = version_dir / "manifest.json"
-    try:
-        return Manifest.model_validate(read_json(path))
-    except FileNotFoundError:
-        raise StoreError(f"{version_dir}: not a published adapter (no manifest.json)") from None
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise StoreError(
-            f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        ) from None
-
-
-def base_digest(base_dir: Path) -> str:
-    """Which base a directory holds, whatever its name: digest of its config, its generation
-    settings and its safetensors files."""
-    files = [base_dir / "config.json", base_dir / "generation_config.json"]
-    files = [each for each in files if each.is_file()] + sorted(base_dir.glob("*.safetensors"))
-    stats = [(each, each.stat()) for each in files]
-    return digest(
-        [[each.name, _digest_once(each, stat.st_size, stat.st_mtime_ns)] for each, stat in stats]
-    )
-
-
-@functools.cache
-def _digest_once(path: Path, n_bytes: int, changed_ns: int) -> str:
-    """A base can be many gigabytes: digested once a process while it does not change."""
-    return file_digest(path)

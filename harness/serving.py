@@ -1,0 +1,86 @@
+"""What `python -m serve` is started with: from a recipe's choices, or without one.
+
+Knows nothing of rounds; `harness.server` starts and stops the process.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import server
+from harness.chat.base import base_dir, max_context
+from harness.chat.template import template_path
+from harness.errors import HarnessError
+from harness.plan import served_name
+from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, Serve, locate
+from harness.store import Store
+
+DEFAULT_PORT = 8000
+DEFAULT_RANK = 16
+"""Room for the adapters that are published after the server has started."""
+KEY_VARIABLES = ("HARNESS_KEYS", "HARNESS_ADMIN_KEYS")
+"""Keys for users and for administrators, separated by commas."""
+
+
+class Choice(NamedTuple):
+    """The sections that say what is served and how; paths start from `root`."""
+
+    base: Base
+    chat: Chat
+    compute: Compute
+    serve: Serve
+    root: Path
+
+
+def round_spec(choice: Choice, store: Store, versions: Iterable[str]) -> server.ServerSpec:
+    """A server for a round's own use: on this machine, without keys, with room for `versions`."""
+    base, chat, compute, serve, root = choice
+    rank = max([DEFAULT_RANK, *(store.manifest(version).rank for version in versions)])
+    return server.ServerSpec(
+        home=store.home,
+        base_dir=base_dir(base, root),
+        base_name=served_name(base),
+        dtype=base.dtype,
+        max_lora_rank=next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank),
+        port=compute.port,
+        chat_template=template_path(chat, root),
+        kwargs=chat.kwargs,
+        threads=compute.threads,
+        max_context=max_context(base, base_dir(base, root)),
+        max_loaded=serve.max_loaded,
+        max_running=serve.max_running,
+        extra=serve.engine_args,
+    )
+
+
+def serve_store(choice: Choice, store: Store, environment: Iterable[str]) -> int:
+    """Serve in the foreground until stopped; returns the server's exit code. `environment`: names
+    of the variables that are set. Raises HarnessError for an open address without keys."""
+    serve, port = choice.serve, choice.compute.port or DEFAULT_PORT
+    has_keys = serve.keys is not None or not set(KEY_VARIABLES).isdisjoint(environment)
+    if not has_keys and not _is_loopback(serve.host):
+        raise HarnessError(
+            f"serve.host = {serve.host!r}: others could reach the server, and it has no keys",
+            hint="name a key file with serve.keys (harness serve key NAME makes an entry), or "
+            "listen on 127.0.0.1",
+        )
+    spec = replace(
+        round_spec(choice, store, store.versions()),
+        port=port,
+        host=serve.host,
+        keys=locate(choice.root, serve.keys) if serve.keys else None,
+        url=serve.url,
+        drain_s=serve.drain_s,
+    )
+    return server.serve_forever(spec)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
