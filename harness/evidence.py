@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from harness import jsonio
+from harness.chat.template import ChatTokenizer
 from harness.errors import ContractError, DataError
 from harness.evaluation import generate as generating
 from harness.evaluation import judge as judging
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client, key_from_env
 from harness.evaluation.probe import ProbeReport, probe
-from harness.plan import Plan, Sides
+from harness.plan import Plan, Sides, chat_of
 from harness.progress import Reporter
 from harness.release.compare import compare
 from harness.run import Run, read_records, write_records
@@ -41,6 +42,12 @@ class Evidence(NamedTuple):
     """No call failed, so asking again could add nothing."""
     refused: Mapping[str, str] = MappingProxyType({})
     """Version → why the probe refused it. Only where there are rivals; they go on without it."""
+
+
+def chats_of(plan: Plan, store: Store, sides: Sides) -> dict[str, ChatTokenizer]:
+    """Model name → how its chats are rendered."""
+    models = (sides.candidate, *sides.rivals, sides.baseline, plan.base_name, sides.own_judge)
+    return {model: chat_of(plan, store, model) for model in models if model}
 
 
 def compared(plan: Plan, sides: Sides, evidence: Evidence) -> Comparison:
@@ -81,12 +88,12 @@ async def gather(
         ) as client:
             report, refused = await _probe(plan, store, sides, run, client, reporter)
             sides = _without(sides, refused)
-            targets = _targets(plan, sides)
+            targets, chats = _targets(plan, sides), chats_of(plan, store, sides)
             reporter.stage("generate", len(targets) * len(plan.evalset.items))
             generated = await generating.generate(
                 plan.evalset.items,
                 targets,
-                chat=plan.chat,
+                chats=chats,
                 serving=plan.serving,
                 settings=settings,
                 max_context=plan.max_context,
@@ -96,7 +103,6 @@ async def gather(
             )
             write_records(run.generations_path, generated.records)
             reporter.done(_counted("answers", len(generated.records), generated.n_from_cache))
-            own = judge_settings.endpoint is None
             async with _judge_client(plan, endpoint) as judge_client:
                 reporter.stage("judge", len(generated.records))
                 judged = await judging.judge(
@@ -104,7 +110,7 @@ async def gather(
                     generated.records,
                     identity=sides.judge,
                     settings=judge_settings,
-                    chat=plan.chat if own else None,
+                    chat=chats[sides.own_judge] if sides.own_judge else None,
                     max_context=plan.max_context,
                     client=judge_client,
                     cache=cache,

@@ -77,10 +77,14 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> str:
 
 
 def append_jsonl(path: Path, value: Any) -> None:
-    """Append one line; a single write, so that two processes do not mix their lines."""
+    """Append one line; a single write, so that two processes do not mix their lines. Half a line
+    that a machine left when it stopped is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.write(canonical(value) + b"\n")
+    with path.open("a+b") as file:
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(n_bytes - 1, 0))
+        is_half = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * is_half + canonical(value) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -22,7 +22,7 @@ from harness.report.html import render_html
 from harness.report.markdown import render_markdown
 from harness.report.record import RoundRecord
 from harness.run import Run
-from harness.store import Store, default_home
+from harness.store import default_home
 from harness.types import Decision
 
 
@@ -130,14 +130,3 @@ def decide_again(run_dir: Path) -> Decision:
             hint="run the round again; answers and verdicts are cached",
         )
     return decision
-
-
-def latest_decision(store: Store, version: str) -> tuple[str, Decision]:
-    """(id, decision) last made about a version. Raises StoreError when it was never judged."""
-    found = store.latest_decision(version)
-    if found is None:
-        raise StoreError(
-            f"{version}: no decision about it in {store.home}; only a judged version is promoted",
-            hint="harness round RECIPE",
-        )
-    return found

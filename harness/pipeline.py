@@ -3,7 +3,7 @@ and gate, report and promote.
 
 Only wires: each step lives in its own room. A step whose records are complete and were made from
 the same inputs is skipped, so the same command resumes an interrupted round and repeats a finished
-one without a single model call. The only place that calls asyncio.run.
+one without a single model call.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 import yaml
 
 from harness import jsonio, retention, server
-from harness.errors import ContractError, DataError
+from harness.errors import ContractError, DataError, EndpointError
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import key_from_env, require_access
 from harness.evidence import Evidence, compared, gather, recall
-from harness.outcome import Outcome, latest_decision, write_reports
+from harness.outcome import Outcome, command_line, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan
 from harness.progress import Reporter
 from harness.recipe import LoadedRecipe
 from harness.release.gate import decide, ships
-from harness.release.promote import promote
 from harness.report.record import RoundRecord
+from harness.rollout import promote
 from harness.run import Run, write_records
 from harness.serving import Choice, round_spec
 from harness.store import Store
@@ -78,7 +78,7 @@ def run_round(
     decision = decide(comparison, plan.recipe.gate, evidence.rules)
     record = _keep(plan, store, run, decision, comparison, evidence, n_steps, clock)
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")
-    moved = _promote(store, record, alias)
+    moved = _promote(store, record, alias, reporter)
     return Outcome(record, run, moved, loaded.path)
 
 
@@ -293,9 +293,16 @@ def plan_line(plan: Plan) -> str:
     )
 
 
-def _promote(store: Store, record: RoundRecord, alias: str | None) -> str | None:
+def _promote(
+    store: Store, record: RoundRecord, alias: str | None, reporter: Reporter
+) -> str | None:
     if alias is None or not ships(record.decision):
         return None
-    key, decision = latest_decision(store, record.decision.candidate)
-    promote(store, decision, key, alias=alias, at=record.finished_at, run=record.run_id)
+    version, at = record.decision.candidate, record.finished_at
+    try:
+        promote(store, version, reporter, alias=alias, at=at, run=record.run_id)
+    except EndpointError:
+        line = command_line("promote", version, "--alias", alias, home=store.home)
+        reporter.note(f"  the round is complete; when the servers are mended: {line}")
+        raise
     return alias

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ def make_plan(
         advance=advance,
     )
     if recipe.lora.init_from:
-        _same_base(prepared, store.manifest(recipe.lora.init_from), "lora.init_from")
+        _same_base(prepared, store.manifest(recipe.lora.init_from), "lora.init_from", ("stop_ids",))
     return Plan(
         loaded=loaded,
         prepared=prepared,
@@ -194,8 +194,20 @@ def check_names(plan: Plan, store: Store) -> None:
         _own_judge(plan, store)
     name = plan.recipe.gate.baseline
     if name and not _stands_for_base(plan, store, name):
-        manifest = store.manifest(store.resolve(name))
-        _same_base(plan.prepared, manifest, "gate.baseline")
+        version = store.resolve(name)
+        _same_base(plan.prepared, store.manifest(version), "gate.baseline", _SERVED_APART)
+        for evalset in (plan.evalset, plan.retention):
+            if evalset:
+                _require_renderable(evalset, chat_of(plan, store, version), plan.recipe)
+
+
+def chat_of(plan: Plan, store: Store, model: str) -> ChatTokenizer:
+    """How a model's chats are rendered: the base's as the recipe says, a version's as it was
+    trained."""
+    if "@" not in model:
+        return plan.chat
+    source = (store.version_dir(model) / "chat_template.jinja").read_text(encoding="utf-8")
+    return plan.chat.as_trained(store.manifest(model).contract, source)
 
 
 def _stands_for_base(plan: Plan, store: Store, name: str) -> bool:
@@ -233,13 +245,20 @@ def _baseline(plan: Plan, store: Store, candidate: str, reporter: Reporter) -> s
         served = store.served(name)
         version = served[-2] if len(served) > 1 else plan.base_name
     if version != plan.base_name:
-        _same_base(plan.prepared, store.manifest(version), "gate.baseline")
+        _same_base(plan.prepared, store.manifest(version), "gate.baseline", _SERVED_APART)
     return version
 
 
-def _same_base(ours: Prepared, theirs: Manifest, key: str) -> None:
-    # Stop tokens are sent with every request, so they may differ.
-    contract = theirs.contract.model_copy(update={"stop_ids": ours.contract.stop_ids})
+_SERVED_APART = ("template", "kwargs", "stop_ids", "probes")
+"""Parts of a contract that a server gives each version by itself."""
+
+
+def _same_base(ours: Prepared, theirs: Manifest, key: str, apart: Iterable[str] = ()) -> None:
+    """Raises RecipeError unless `theirs` was trained on this base, with the same chat contract but
+    for the parts `apart`."""
+    contract = theirs.contract.model_copy(
+        update={part: getattr(ours.contract, part) for part in apart}
+    )
     differences = drift(ours.contract, contract)
     if theirs.base.weights != ours.base.weights:
         differences.insert(0, f"base {theirs.base.model} is not {ours.base.model} as it is now")
@@ -275,5 +294,5 @@ def _own_judge(plan: Plan, store: Store) -> str:
                 f"judge.model: {error}",
                 hint="set judge.endpoint for a judge that another server runs",
             ) from None
-    _same_base(plan.prepared, manifest, "judge.model")
+    _same_base(plan.prepared, manifest, "judge.model", _SERVED_APART)
     return manifest.version

@@ -27,11 +27,10 @@ import httpx
 
 from harness.errors import EndpointError, EnvironmentFault
 
-HOST = "127.0.0.1"
 START_S = 900.0
 """A large model on a slow disk takes minutes; a server that died is noticed at once."""
 STOP_S = 15.0
-"""Time to end by itself after SIGTERM; then SIGKILL."""
+"""Time to end by itself after SIGTERM, beyond what its requests have; then SIGKILL."""
 _POLL_S = 0.25
 _PORT_TRIES = 3
 _TAIL_LINES = 15
@@ -54,9 +53,10 @@ class ServerSpec:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Variables for the template when the base itself is asked."""
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 or :: for all of this machine's."""
     keys: Path | None = None
     url: str | None = None
-    """Where other machines reach it; None: at host and port."""
+    """Where other machines reach it; None: nobody is told of it."""
     drain_s: float = 0.0
     """Seconds that requests have to end after SIGTERM."""
     max_loaded: int = 16
@@ -93,13 +93,11 @@ def running(
     `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a
     port in use, a missing vLLM and a server that died, with the last lines of its log.
     """
-    log_path.parent.mkdir(parents=True, exist_ok=True)
     n_tries = 1 if spec.port else _PORT_TRIES
     for n_left in reversed(range(n_tries)):
-        port = usable_port(spec.port)
-        with log_path.open("wb") as log:
-            process = _start(spec, port, log)
-        server = Server(f"http://{spec.host}:{port}", process.pid)
+        port = usable_port(spec.port, spec.host)
+        process = _start_logged(spec, port, log_path)
+        server = Server(_own_url(spec.host, port), process.pid)
         try:
             _wait_healthy(process, server, log_path, on_wait)
             yield server
@@ -108,35 +106,66 @@ def running(
             if not n_left:
                 raise
         finally:
+            _stop(process, spec.drain_s)
+
+
+def serve_forever(
+    spec: ServerSpec,
+    *,
+    log_path: Path | None = None,
+    on_ready: Callable[[Server], None] = lambda _: None,
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Serve in the foreground until SIGTERM, after which requests have `spec.drain_s` to end;
+    returns 0. A second SIGTERM ends it at once. `log_path` None: the log is on this terminal.
+
+    `on_wait` is called with the seconds waited while it starts, `on_ready` once when it answers.
+    Raises EnvironmentFault for a port in use, a missing vLLM and a server that ends by itself or
+    does not end, and KeyboardInterrupt after Ctrl-C, which waits for no request.
+    """
+    port = usable_port(spec.port, spec.host)
+    with _sigterm_raised():
+        process = _start_logged(spec, port, log_path)
+        server = Server(_own_url(spec.host, port), process.pid)
+        try:
+            _wait_healthy(process, server, log_path, on_wait)
+            on_ready(server)
+            raise _fault(f"the model server ended with exit code {process.wait()}", log_path)
+        except _Terminated:
+            with contextlib.suppress(_Terminated):
+                _stop(process, spec.drain_s)
+                _require_ended(process)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            raise
+        finally:
             _stop(process)
+    return 0
 
 
-def serve_forever(spec: ServerSpec) -> int:
-    """Serve in the foreground, the log on this terminal, until the server ends or Ctrl-C; returns
-    the server's exit code. Raises KeyboardInterrupt after stopping it."""
-    process = _start(spec, usable_port(spec.port), None)
-    try:
-        return process.wait()
-    finally:
-        _stop(process)
-
-
-def usable_port(port: int | None) -> int:
-    """`port`, or a free one for None. Raises EnvironmentFault when it is taken or vLLM missing."""
+def usable_port(port: int | None, host: str = "127.0.0.1") -> int:
+    """`port`, or a free one for None. Raises EnvironmentFault when it is taken, the host is not an
+    address of this machine, or vLLM is missing."""
     if importlib.util.find_spec("vllm") is None:
         raise EnvironmentFault("serving needs vLLM, which is not installed here", hint="make setup")
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port or 0))
+            probe.bind((host, port or 0))
             probe.listen()
         except OSError as error:
             raise EnvironmentFault(
-                f"port {port} cannot be used: {error.strerror}",
+                f"port {port} of {host} cannot be used: {error.strerror}",
                 hint="choose another port, leave it out for any free one, or attach to the "
-                f"server there with compute.endpoint=http://{HOST}:{port}",
+                f"server there with compute.endpoint={_own_url(host, port or 0)}",
             ) from None
         return int(probe.getsockname()[1])
+
+
+def _own_url(host: str, port: int) -> str:
+    """Where this machine reaches a server that listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def attach(endpoint: str, base_name: str) -> Server:
@@ -164,12 +193,18 @@ def attach(endpoint: str, base_name: str) -> Server:
 
 
 def _is_here(url: str) -> bool:
-    """Whether the address is this machine's own, which no proxy of the environment can reach."""
+    """Whether the address is this machine's own, which no proxy of the environment need reach."""
     host = httpx.URL(url).host
     try:
-        return ipaddress.ip_address(host).is_loopback
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
-        return host == "localhost"
+        return host in ("localhost", socket.gethostname())
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, 0))  # what can be bound is here
+        except OSError:
+            return False
+    return True
 
 
 def command(spec: ServerSpec, port: int) -> list[str]:
@@ -209,10 +244,18 @@ def _start(spec: ServerSpec, port: int, log: IO[bytes] | None) -> subprocess.Pop
     )
 
 
+def _start_logged(spec: ServerSpec, port: int, log_path: Path | None) -> subprocess.Popen[bytes]:
+    if log_path is None:
+        return _start(spec, port, None)
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("wb") as log:
+        return _start(spec, port, log)
+
+
 def _wait_healthy(
     process: subprocess.Popen[bytes],
     server: Server,
-    log_path: Path,
+    log_path: Path | None,
     on_wait: Callable[[float], None],
 ) -> None:
     started = time.monotonic()
@@ -234,9 +277,13 @@ def _wait_healthy(
     raise _fault(f"the model server was not healthy after {START_S:.0f} s", log_path)
 
 
-def _fault(what: str, log_path: Path) -> EnvironmentFault:
+def _fault(what: str, log_path: Path | None) -> EnvironmentFault:
     """With the log's last lines, and before them the errors that are further up: a failed engine
-    names its cause long before the server gives up."""
+    names its cause long before the server gives up. None: the log is on this terminal."""
+    if log_path is None:
+        return EnvironmentFault(
+            f"{what}; its last words are above", hint="start it again; the store is as it was"
+        )
     text = log_path.read_text(encoding="utf-8", errors="replace")
     lines = text.partition("\nnanobind: leaked")[0].splitlines()  # said by Triton at every exit
     last = lines[-_TAIL_LINES:]
@@ -245,12 +292,33 @@ def _fault(what: str, log_path: Path) -> EnvironmentFault:
     return EnvironmentFault(f"{what}; its last words:\n{shown}", hint=f"the whole log: {log_path}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+class _Terminated(SystemExit):
+    """SIGTERM, told apart from Ctrl-C; where nothing is left to stop, it ends the command."""
+
+
+@contextlib.contextmanager
+def _sigterm_raised() -> Iterator[None]:
+    def terminated(number: int, frame: object) -> None:
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _require_ended(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode == -signal.SIGKILL:
+        raise EnvironmentFault("the model server did not end in time and was killed")
+
+
+def _stop(process: subprocess.Popen[bytes], drain_s: float = 0) -> None:
     """End the whole group: politely, then not. A second Ctrl-C only skips the politeness."""
     try:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
+            process.wait(drain_s + STOP_S)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -6,7 +6,8 @@ Knows nothing of rounds; `harness.server` starts and stops the process.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,8 @@ class Choice(NamedTuple):
 
 
 def round_spec(choice: Choice, store: Store, versions: Iterable[str]) -> server.ServerSpec:
-    """A server for a round's own use: on this machine, without keys, with room for `versions`."""
+    """A server for a round's own use: on this machine, without keys, with room for `versions`. It
+    has no users, so it is no replica of the store, and no promotion waits for it."""
     base, chat, compute, serve, root = choice
     rank = max([DEFAULT_RANK, *(store.manifest(version).rank for version in versions)])
     return server.ServerSpec(
@@ -57,9 +59,18 @@ def round_spec(choice: Choice, store: Store, versions: Iterable[str]) -> server.
     )
 
 
-def serve_store(choice: Choice, store: Store, environment: Iterable[str]) -> int:
-    """Serve in the foreground until stopped; returns the server's exit code. `environment`: names
-    of the variables that are set. Raises HarnessError for an open address without keys."""
+def serve_store(
+    choice: Choice,
+    store: Store,
+    environment: Iterable[str],
+    *,
+    log_path: Path | None,
+    on_ready: Callable[[server.Server], None],
+    on_wait: Callable[[float], None],
+) -> int:
+    """Serve in the foreground until stopped, known to others as one of the store's replicas;
+    returns the server's exit code. `environment`: names of the variables that are set; `log_path`
+    None: the log is on this terminal. Raises HarnessError for an open address without keys."""
     serve, port = choice.serve, choice.compute.port or DEFAULT_PORT
     has_keys = serve.keys is not None or not set(KEY_VARIABLES).isdisjoint(environment)
     if not has_keys and not _is_loopback(serve.host):
@@ -73,10 +84,18 @@ def serve_store(choice: Choice, store: Store, environment: Iterable[str]) -> int
         port=port,
         host=serve.host,
         keys=locate(choice.root, serve.keys) if serve.keys else None,
-        url=serve.url,
+        url=serve.url or _url(serve.host, port),
         drain_s=serve.drain_s,
     )
-    return server.serve_forever(spec)
+    return server.serve_forever(spec, log_path=log_path, on_ready=on_ready, on_wait=on_wait)
+
+
+def _url(host: str, port: int) -> str:
+    """Where others reach a server that listens on `host`: by this machine's name where that is
+    every address."""
+    if host in ("0.0.0.0", "::", ""):
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,23 +16,34 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-from harness.errors import HarnessError
-from serve import cpulora, faststart
+from harness.errors import EnvironmentFault, HarnessError
+from serve import faststart
+from serve.drain import STOP_ASKED
 from serve.launch import Options, environment, on_cpu, vllm_argv
 
-GRACE_S = 5.0
-"""Time the group has to end by itself after the parent is gone."""
+GRACE_S = 10.0
+"""Time to end after the parent is gone, beyond what running requests have."""
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as every other part does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HarnessError(message, hint="python -P -m serve --help")
 
 
 def parse(argv: Sequence[str]) -> tuple[Options, bool]:
-    """The options, and whether to stop with the parent. vLLM's own arguments follow `--`."""
+    """The options, and whether to stop with the parent. vLLM's own arguments follow `--`. Raises
+    HarnessError."""
     own, extra = list(argv), []
     if "--" in own:
         split = own.index("--")
         own, extra = own[:split], own[split + 1 :]
     defaults = Options._field_defaults
-    parser = argparse.ArgumentParser(prog="python -P -m serve", description=__doc__)
+    parser = _Parser(prog="python -P -m serve", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the store")
     parser.add_argument("--base-dir", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--base-name", required=True, help="the base's name in requests")
@@ -47,12 +58,12 @@ def parse(argv: Sequence[str]) -> tuple[Options, bool]:
     parser.add_argument(
         "--chat-template-kwargs",
         dest="kwargs",
-        type=json.loads,
+        type=_variables,
         help="template variables of the base (JSON)",
     )
     parser.add_argument("--keys", type=Path, help="TOML file of keys")
     parser.add_argument("--url", help="where other machines reach this server")
-    parser.add_argument("--drain-s", type=float, help="seconds to end requests in after SIGTERM")
+    parser.add_argument("--drain-s", type=_seconds, help="time for requests after SIGTERM")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(
         "--fast-start",
@@ -68,24 +79,57 @@ def parse(argv: Sequence[str]) -> tuple[Options, bool]:
     return Options(**values | {"extra": tuple(extra)}), with_parent
 
 
+def _variables(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise argparse.ArgumentTypeError(f"{text}: accepted: a JSON object")
+    return values
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: accepted: seconds from 0")
+    return value
+
+
 def main() -> int:
+    """0 when it was asked to stop, 130 when that was before it had started."""
     logging.basicConfig(format="%(levelname)s %(asctime)s %(name)s: %(message)s")
     logging.getLogger("serve").setLevel(logging.INFO)
-    options, with_parent = parse(sys.argv[1:])
-    if with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        cpu = on_cpu()
-        values = environment(options, os.environ, cpu=cpu)
-        argv = vllm_argv(options, cpu=cpu)
+        options, with_parent = parse(sys.argv[1:])
+        if with_parent:
+            threading.Thread(target=_end_with_parent, args=(options.drain_s,), daemon=True).start()
+        _serve(options)
     except HarnessError as error:
         next_step = f"\nnext: {error.hint}" if error.hint else ""
         sys.stderr.write(f"{error}{next_step}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _serve(options: Options) -> None:
+    """Until a signal. Raises EnvironmentFault when vLLM returns without one: its engine died."""
+    cpu = on_cpu()
+    values = environment(options, os.environ, cpu=cpu)
+    argv = vllm_argv(options, cpu=cpu)
     os.environ.clear()
     os.environ.update(values)
     _run(argv, fast=cpu and options.fast_start and options.threads == 1)
-    return 0
+    if not STOP_ASKED.is_set():
+        raise EnvironmentFault(
+            "the engine ended by itself; its last words are above",
+            hint="start the server again; the store is as it was",
+        )
 
 
 def _run(argv: list[str], *, fast: bool) -> None:
@@ -95,19 +139,35 @@ def _run(argv: list[str], *, fast: bool) -> None:
 
     if fast:
         faststart.shorten()
-        cpulora.install()
     gc.freeze()
     gc.enable()
     sys.argv = ["vllm", *argv]
-    vllm_main()
+    if "--headless" in argv:
+        _engines_only(argv)
+    else:
+        vllm_main()
 
 
-def _end_with_parent() -> None:
-    """Wait for the parent to close our standard input, by intent or by dying, and end the group."""
+def _engines_only(argv: list[str]) -> None:
+    """The engines of a further machine, without an API server: what `vllm serve --headless` does.
+    They read adapters themselves, so the store must lie at the same path there."""
+    from vllm.entrypoints.cli.serve import run_headless
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    given = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
+    validate_parsed_serve_args(given)
+    given.api_server_count = 0
+    run_headless(given)
+
+
+def _end_with_parent(drain_s: float) -> None:
+    """Wait for the parent to close our standard input, by intent or by dying; then end as at
+    SIGTERM, and the whole group when that takes too long."""
     while os.read(0, 4096):
         pass
-    os.killpg(os.getpgrp(), signal.SIGTERM)
-    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(drain_s + GRACE_S)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

@@ -7,11 +7,13 @@ take the service down.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -22,22 +24,27 @@ class Table(msgspec.Struct, frozen=True):
     """The alias file."""
 
     aliases: dict[str, str]
-    splits: dict[str, dict[str, int]] = {}
+    splits: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=1)]]] = {}
 
     def pick(self, alias: str, key: str) -> str | None:
-        """The version that answers a request for `alias`; None for what is no alias. Where the
-        alias is split, equal keys get the same version, and a version whose weight grows keeps
-        the keys it has."""
+        """The version that answers a request for `alias`; None for what is no alias.
+
+        Where the alias is split, equal keys get the same version, and when weights change, a key
+        leaves its version only for one that grew against it: weighted rendezvous hashing, by the
+        largest -w / ln u (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005).
+        """
         shares = self.splits.get(alias)
         if not shares:
             return self.aliases.get(alias)
-        drawn = int.from_bytes(hashlib.sha256(f"{alias}\n{key}".encode()).digest()[:8], "big")
-        place = drawn / 2**64 * sum(shares.values())
-        for version, weight in shares.items():
-            place -= weight
-            if place < 0:
-                return version
-        return self.aliases.get(alias)
+        return max(
+            shares, key=lambda version: _drawn(f"{alias}\n{version}\n{key}", shares[version])
+        )
+
+
+def _drawn(text: str, weight: int) -> float:
+    """A number above 0 that only `text` decides, larger with the weight."""
+    bits = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6], "big")
+    return -weight / math.log((bits + 0.5) / 2**48)
 
 
 class _Known(NamedTuple):
@@ -55,8 +62,15 @@ class Aliases:
         self._known = _Known(None, Table({}))
         self._complaint = ""
 
+    def refresh(self) -> Table:
+        """The table now, on network file systems too: opening a file makes them ask their server,
+        where a stat may be answered from a cache for up to a minute (nfs(5), close-to-open)."""
+        with contextlib.suppress(OSError), self._path.open("rb"):
+            pass
+        return self.table()
+
     def table(self) -> Table:
-        """The table now. A move that ended before this call is always seen."""
+        """The table now. A move on this machine that ended before this call is always seen."""
         known = self._known
         try:
             stat = self._path.stat()

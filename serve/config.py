@@ -28,8 +28,8 @@ class Served(Record):
     base_name: str
     """The base's name in requests."""
     dtype: str
-    url: str
-    """Where other machines reach this server, without /v1."""
+    url: str | None
+    """Where other machines reach this server, without /v1; None: nobody is told of it."""
     keys: Path | None = None
     """The file of keys; None: those of the environment, or none at all."""
     template: str | None
@@ -42,7 +42,8 @@ class Served(Record):
     """Modules an adapter may change; empty: vLLM decides."""
     max_lora_rank: int
     max_running: int
-    """Adapter versions with requests in the engine at once."""
+    """Adapter versions with requests in the engine at once; no more than `max_versions`, so that
+    whoever has its turn finds room in memory."""
     drain_s: float = 30.0
     """Seconds that requests have to end after SIGTERM."""
     max_versions: int

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from serve.engine import replace
+
 _MANY_RUNS = 8
 """From here on, rows are collected by adapter: more work per product, fewer products."""
 
@@ -19,8 +21,7 @@ def install() -> None:
     import vllm.lora.punica_wrapper.punica_cpu as punica
 
     for name, function in {"sgmv_shrink": _shrink, "sgmv_expand_slice": _expand_slice}.items():
-        getattr(punica, name)  # AttributeError when vLLM has changed
-        setattr(punica, name, function)
+        replace(punica, name, function)
 
 
 def _shrink(

@@ -3,7 +3,7 @@
 `app.state.openai_serving_models.lora_requests` is where vLLM's API server looks adapters up by
 name; `engine_client.add_lora/remove_lora` move weights in and out.
 `Engine(...)` refuses to start on a vLLM where these are not what they were;
-tests/serve/test_engine.py is the contract.
+tests/serve/test_contract.py is the contract.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EnvironmentFault
+from serve.responses import take_templates
 
 OLDEST = (0, 32)
 """Older vLLM serves wrong weights after add_lora at run time (vllm-project/vllm#47724)."""
@@ -48,6 +49,7 @@ class Engine:
                 f"vLLM {__version__} cannot serve adapter versions; missing: {', '.join(missing)}",
                 hint="install the vLLM that pyproject.toml names: make setup",
             )
+        take_templates()
         self._request = LoRARequest
         self._requests: dict[str, Any] = models.lora_requests  # type: ignore[union-attr]
         self._client: Any = client
@@ -58,13 +60,24 @@ class Engine:
         request = self._request(
             lora_name=version, lora_int_id=adapter_id(path), lora_path=str(path)
         )
-        await self._client.add_lora(request)
+        try:
+            await self._client.add_lora(request)
+        except Exception:  # of several engines, some may have it
+            await self._client.remove_lora(request.lora_int_id)
+            raise
         self._requests[version] = request
 
     async def unload(self, version: str) -> None:
         """Forget the name at once, then free the memory."""
         request = self._requests.pop(version)
         await self._client.remove_lora(request.lora_int_id)
+
+
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Put `value` in the place of a part of vLLM. Raises AttributeError when vLLM no longer has
+    it."""
+    getattr(owner, name)
+    setattr(owner, name, value)
 
 
 def adapter_id(path: Path) -> int:

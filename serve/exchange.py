@@ -6,7 +6,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from serve.asgi import Message, Send
+from serve.asgi import Message, Receive, Send
+
+CLIENT_LEFT = 499
+"""What nginx logs for a client that closed its connection before it had its answer."""
 
 
 @dataclass
@@ -25,23 +28,62 @@ class Exchange:
     version: str | None = None
     """What answers: a version or the base."""
     status: int | None = None
-    """None: the client left, or the server broke, before an answer began."""
+    """None: no answer began."""
     started: float = field(default_factory=time.monotonic)
     first_byte_s: float | None = None
     duration_s: float | None = None
+    streamed: bool = False
     n_prompt_tokens: int | None = None
     n_completion_tokens: int | None = None
+    left: bool = False
+    """The client went away before its answer was complete."""
+    complete: bool = False
+    """The answer was given to its end."""
+
+    @property
+    def outcome(self) -> int:
+        """The status as it is counted: that of the answer, 499 when the client left, 500 when the
+        server broke off."""
+        if self.complete and self.status is not None:
+            return self.status
+        return CLIENT_LEFT if self.left else 500
+
+    @property
+    def is_health_check(self) -> bool:
+        return self.path == "/health"
 
     def watch(self, send: Send) -> Send:
-        """A `send` that notes status, times and token counts, and adds `x-request-id`."""
+        """A `send` that notes status and times, and adds `x-request-id`."""
 
         async def forward(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+                headers = list(message.get("headers", ()))
+                self.streamed = _is_stream(headers)
+                headers.append((b"x-request-id", self.request_id.encode()))
                 message = {**message, "headers": headers}
             elif self.first_byte_s is None:
                 self.first_byte_s = time.monotonic() - self.started
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self.complete = not self.left
 
         return forward
+
+    def heed(self, receive: Receive) -> Receive:
+        """A `receive` that notes when the client leaves."""
+
+        async def next_message() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not self.complete:
+                self.left = True
+            return message
+
+        return next_message
+
+
+def _is_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in headers
+    )

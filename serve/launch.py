@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from harness.errors import EnvironmentFault
 from harness.jsonio import read_json
 from serve.config import Served, base_config_digest, template_digest
+from serve.keys import check, sealed
 from serve.modules import base_modules
+from serve.plugin import ENTRY_POINT, NAME
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's --max-lora-rank. CPU speed follows this number, not the adapter's rank."""
@@ -24,9 +26,12 @@ GPU_SLOTS = 4
 """Versions in one batch on a GPU: candidate, baseline and judge, and one more."""
 
 _FORBIDDEN = (
+    "PROMETHEUS_MULTIPROC_DIR",  # no series could be removed any more
     "VLLM_ALLOW_INSECURE_SERIALIZATION",  # unpickles what it is sent
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING",  # opens routes by which any client loads any path
     "VLLM_API_KEY",  # refuses every request without that key, harness's own too
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",  # logs answers
+    "VLLM_ENABLE_RESPONSES_API_STORE",  # keeps every answer, for whoever names its id
     "VLLM_SERVER_DEV_MODE",  # opens routes that change weights
     "VLLM_SKIP_MODEL_NAME_VALIDATION",  # answers unknown names with the base
     "VLLM_CPU_KVCACHE_SPACE",  # would override --kv-cache-memory-bytes
@@ -73,7 +78,7 @@ class Options(NamedTuple):
     """Variables for the template when the base itself is asked; a version has its own."""
     keys: Path | None = None
     url: str | None = None
-    """Where other machines reach this server; None: at host and port."""
+    """Where other machines reach this server; None: nobody is told of it."""
     drain_s: float = 30.0
     threads: int = 1
     fast_start: bool = False
@@ -95,11 +100,11 @@ def served(options: Options, *, cpu: bool) -> Served:
         base_dir=options.base_dir.absolute(),
         base_name=options.base_name,
         dtype=options.dtype,
-        url=options.url or f"http://{options.host}:{options.port}",
+        url=options.url,
         keys=options.keys.absolute() if options.keys else None,
         kwargs=dict(options.kwargs),
         drain_s=options.drain_s,
-        max_running=loras - 1 if cpu else loras,
+        max_running=min(versions, loras),
         template=template_digest(options.base_dir, options.chat_template),
         base_config=base_config_digest(options.base_dir),
         modules=base_modules(options.base_dir),
@@ -175,10 +180,12 @@ def _foreign(extra: tuple[str, ...], own: list[str]) -> list[str]:
 
 def environment(options: Options, inherited: Mapping[str, str], *, cpu: bool) -> dict[str, str]:
     """The whole environment of the server process."""
-    values = {key: value for key, value in inherited.items() if key not in _FORBIDDEN}
+    check(options.keys, inherited, host=options.host)
+    values = {key: value for key, value in sealed(inherited).items() if key not in _FORBIDDEN}
     values |= served(options, cpu=cpu).to_environment()
-    values["VLLM_PLUGINS"] = ""  # otherwise every installed plugin is loaded
+    values["VLLM_PLUGINS"] = plugin()  # otherwise every installed plugin is loaded
     values["VLLM_NO_USAGE_STATS"] = "1"
+    values["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"  # standard output is the access log's
     values["VLLM_COMPUTE_NANS_IN_LOGITS"] = "1"
     values["HF_HUB_OFFLINE"] = "1"
     values["PYTHONSAFEPATH"] = "1"  # -P for the interpreters that vLLM starts
@@ -186,6 +193,22 @@ def environment(options: Options, inherited: Mapping[str, str], *, cpu: bool) ->
         values["OMP_NUM_THREADS"] = str(options.threads)
         values["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the worker lives in the engine process
     return values
+
+
+def plugin() -> str:
+    """The name of our plugin. Raises EnvironmentFault when vLLM would not find it: without it one
+    version could spoil the answers of another (serve.plugin)."""
+    found = [
+        each.value
+        for each in importlib.metadata.entry_points(group="vllm.general_plugins", name=NAME)
+    ]
+    if found != [ENTRY_POINT]:
+        raise EnvironmentFault(
+            f"vLLM's plugin {NAME!r} is {', '.join(found) or 'not installed'}; accepted: "
+            f"{ENTRY_POINT} alone",
+            hint="install this package with its entry points: pip install -e . (make setup does)",
+        )
+    return NAME
 
 
 def kv_cache_bytes(options: Options) -> int | None:

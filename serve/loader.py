@@ -17,12 +17,11 @@ from time import monotonic
 from typing import Protocol
 
 from harness.errors import HarnessError
-from harness.store import VERSION, Store, base_digest
+from harness.store import VERSION, AdapterFacts, Store, base_digest, check_adapter
 from harness.types import Manifest
 from serve.asgi import Refusal
 from serve.config import Served
 from serve.metrics import Metrics
-from serve.modules import adapter_modules
 from serve.rendering import Rendering, Tokenize, prove
 
 REFUSED_S = 5.0
@@ -69,6 +68,15 @@ class Loader:
         """Versions in the engine, least recently used first."""
         return list(self._loaded)
 
+    def in_flight(self) -> dict[str, int]:
+        """Version → requests that use it now."""
+        return dict(self._users)
+
+    def refused(self) -> dict[str, str]:
+        """Version → why it was refused, of those that are not tried again at once."""
+        now = monotonic()
+        return {name: str(why) for name, (until, why) in self._refused.items() if now < until}
+
     def knows(self, version: str) -> bool:
         """Whether `version` is loaded or published; a loaded one outlives its folder."""
         return version in self._loaded or (
@@ -111,8 +119,14 @@ class Loader:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Refusal):
             _log.warning("%s: refused (%d): %s", version, error.status, error)
+            self._metrics.refused(version)
             if error.status != 404:  # it may be published at any moment
-                self._refused[version] = (monotonic() + REFUSED_S, error)
+                self._remember(version, error)
+
+    def _remember(self, version: str, refusal: Refusal) -> None:
+        now = monotonic()
+        still = {name: entry for name, entry in self._refused.items() if now < entry[0]}
+        self._refused = still | {version: (now + REFUSED_S, refusal)}
 
     async def _load(self, version: str) -> Rendering:
         started = monotonic()
@@ -121,9 +135,11 @@ class Loader:
         rendering = await prove(manifest, version_dir, self._served, self._tokenize)
         _same(version, "base weights", manifest.base.weights, await self._base_digest())
         async with self._turn:
-            await self._make_room()
             try:
+                await self._make_room()
                 await self._engine.load(version, version_dir)
+            except Refusal:
+                raise
             except Exception as error:
                 raise Refusal(
                     503, f"{version}: the engine could not load it: {error}", param="model"
@@ -168,6 +184,8 @@ class Loader:
 def check(version: str, store: Store, served: Served) -> Manifest:
     """The manifest of a version whose published files are intact and made for this server, as far
     as that can be told without reading the base's weights. Raises Refusal."""
+    if not store.has(version):
+        raise Refusal(404, f"no version {version!r} in the store", param="model")
     try:
         manifest = store.manifest(version)
     except HarnessError as error:
@@ -178,17 +196,10 @@ def check(version: str, store: Store, served: Served) -> Manifest:
     _check_fits(manifest, served)
     try:
         store.verify(version)
-        modules = adapter_modules(store.version_dir(version) / "adapter_model.safetensors")
+        facts = check_adapter(store.version_dir(version), served.base_dir)
     except (HarnessError, OSError) as error:
         raise Refusal(503, f"{version}: {error}", param="model") from None
-    foreign = sorted(modules.difference(served.modules)) if served.modules else []
-    if foreign:
-        accepted = ", ".join(served.modules)
-        raise Refusal(
-            409,
-            f"{version}: changes {', '.join(foreign)}; this server accepts: {accepted}",
-            param="model",
-        )
+    _check_facts(manifest, facts, served)
     return manifest
 
 
@@ -199,6 +210,22 @@ def _check_fits(manifest: Manifest, served: Served) -> None:
             409,
             f"{manifest.version}: rank {manifest.rank}, this server was started with "
             f"--max-lora-rank {served.max_lora_rank}",
+            param="model",
+        )
+
+
+def _check_facts(manifest: Manifest, facts: AdapterFacts, served: Served) -> None:
+    version = manifest.version
+    if facts.rank != manifest.rank:
+        raise Refusal(
+            503, f"{version}: rank {facts.rank}, its manifest says {manifest.rank}", param="model"
+        )
+    foreign = sorted(facts.modules.difference(served.modules)) if served.modules else []
+    if foreign:
+        accepted = ", ".join(served.modules)
+        raise Refusal(
+            409,
+            f"{version}: changes {', '.join(foreign)}; this server accepts: {accepted}",
             param="model",
         )
 

@@ -8,14 +8,14 @@ do: who asks (keys), for what (aliases, request), whether it is there (loader) a
 from __future__ import annotations
 
 import asyncio
-import difflib
+import ipaddress
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,30 +32,40 @@ from serve.asgi import (
     Scope,
     Send,
     call,
+    inward,
+    outward,
+    place,
     read_body,
     replay,
     send_bytes,
     send_json,
-    with_body,
-    with_header,
 )
 from serve.config import Served
+from serve.drain import Drain
 from serve.engine import Engine
 from serve.exchange import Exchange
-from serve.keys import Caller, Keys
+from serve.keys import LOCAL, Caller, Keys
 from serve.loader import Loader
 from serve.metrics import Metrics
+from serve.models import MAX_NAME, Models
+from serve.models import ROUTE as MODELS
 from serve.rendering import Rendering
-from serve.request import model_name, parse, rewritten, split_key
+from serve.replica import Presence
+from serve.request import asked_for_usage, model_name, parse, rewritten, split_key
+from serve.usage import counted
 
-MAX_BODY_BYTES = 8_000_000
 GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/tokenize")
-MODELS = "/v1/models"
-_MAX_NAME = 128
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _log = logging.getLogger(__name__)
+
+
+class _Room(NamedTuple):
+    """What is there once the engine is."""
+
+    loader: Loader
+    models: Models
 
 
 class VersionMiddleware:
@@ -69,10 +79,10 @@ class VersionMiddleware:
         self._keys = Keys(self._served.keys, os.environ)
         self._metrics = Metrics()
         self._turns = Turns(self._served.max_running)
-        self._started = int(time.time())
-        self._pid = b"%d" % os.getpid()  # tells whoever started a server that it is this one
-        self._engine: Engine | None = None
-        self._loader: Loader | None = None
+        self._presence = Presence(self._served, self._store.replicas)
+        self._drain = Drain(self._served.drain_s)
+        self._application: Any = None
+        self._opened: _Room | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -85,30 +95,41 @@ class VersionMiddleware:
 
     async def _start(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take hold of the engine before the first request, or refuse to start."""
+        self._application = scope["app"]
         try:
-            self._engine = Engine(scope["app"].state)
+            engine = Engine(scope["app"].state)
+            self._drain.install(scope["app"].state)
         except EnvironmentFault as fault:
             await receive()
             _log.error("%s; next: %s", fault, fault.hint)
             await send({"type": "lifespan.startup.failed", "message": str(fault)})
             return
-        self._loader = Loader(
-            self._engine, self._store, self._served, self._tokenize, self._metrics
-        )
-        await self._app(scope, receive, send)
+        loader = Loader(engine, self._store, self._served, self._tokenize, self._metrics)
+        length = engine.max_model_len
+        models = Models(self._served, self._store, self._aliases, loader, length)
+        self._opened = _Room(loader, models)
+        async with self._presence.announced(send) as send:
+            await self._app(scope, receive, send)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens, and account for it."""
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        exchange = Exchange(scope["method"], scope["path"][:_MAX_NAME], request_id)
-        send = exchange.watch(send)
+        exchange = Exchange(scope["method"], scope["path"][:MAX_NAME], request_id)
+        send, receive = exchange.watch(self._drain.watch(send)), exchange.heed(receive)
         try:
-            await self._route(exchange, scope, receive, send)
+            with self._drain.request(scope["path"]):
+                await self._route(exchange, scope, receive, send)
         except Refusal as refusal:
             await send_json(send, refusal.status, refusal.body())
         except Disconnected:
             return
+        except Exception as error:
+            _log.error("%s: %s", request_id, place(error))
+            if exchange.status is not None:
+                raise  # the answer has begun: all that is left is to break it off
+            failure = Refusal(500, f"the server failed; its log has the place: {request_id}")
+            await send_json(send, failure.status, failure.body())
         finally:
             exchange.duration_s = time.monotonic() - exchange.started
             self._metrics.observe(exchange)
@@ -117,17 +138,22 @@ class VersionMiddleware:
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         if method == "GET" and path == "/health":
-            await self._app(scope, receive, with_header(send, b"x-harness-pid", self._pid))
+            await self._app(inward(scope), receive, outward(send, _identity(scope)))
             return
         caller = self._keys.caller(scope["headers"])
         exchange.key = caller.name
+        if caller is LOCAL and b"origin" in dict(scope["headers"]):
+            raise Refusal(403, "web pages are not answered by a server without keys")
         if method == "POST" and path in GENERATING:
             await self._generate(exchange, caller, scope, receive, send)
-        elif method == "GET" and (path == MODELS or path.startswith(f"{MODELS}/")):
-            name = path.removeprefix(MODELS).removeprefix("/")
-            await send_json(send, 200, await asyncio.to_thread(self._models, caller, name))
+        elif method == "GET" and path == MODELS:
+            listed = await asyncio.to_thread(self._room().models.listed, caller)
+            await send_json(send, 200, listed)
+        elif method == "GET" and path.startswith(f"{MODELS}/"):
+            name = path.removeprefix(f"{MODELS}/")
+            await send_json(send, 200, self._room().models.card(caller, name))
         elif not await self._administer(caller, scope, receive, send):
-            raise Refusal(404, f"no route {method} {path[:_MAX_NAME]}")
+            raise Refusal(404, f"no route {method[:MAX_NAME]} {path[:MAX_NAME]!r}")
 
     async def _administer(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> bool:
         """Whether it was a route for administrators, which is then answered."""
@@ -135,15 +161,22 @@ class VersionMiddleware:
         if route not in ("GET /metrics", "GET /admin/status", "POST /admin/warm"):
             return False
         caller.require_admin()
-        loader = self._running_loader()
+        loader, models = self._room()
         if route == "GET /metrics":
-            await send_bytes(send, 200, _METRICS_TYPE, self._metrics.render())
+            status, beneath = await self._call("GET", "/metrics", b"")
+            text = self._metrics.render(beneath if status == 200 else b"", self._drain.n_running)
+            await send_bytes(send, 200, _METRICS_TYPE, text)
         elif route == "GET /admin/status":
-            await send_json(send, 200, admin.status(self._served, self._aliases, loader))
+            found = await admin.status(
+                self._served, self._presence, self._aliases, loader, draining=self._drain.draining
+            )
+            await send_json(send, 200, found)
         else:
-            version = model_name(parse(await read_body(scope, receive, MAX_BODY_BYTES)))
+            version = model_name(parse(await read_body(scope, receive)))
+            models.require(caller, version, version)
             started = time.monotonic()
-            await loader.ensure(version)
+            async with self._turns.turn(version, receive):
+                await loader.ensure(version)
             seconds = time.monotonic() - started
             await send_json(send, 200, {"version": version, "seconds": seconds})
         return True
@@ -151,85 +184,51 @@ class VersionMiddleware:
     async def _generate(
         self, exchange: Exchange, caller: Caller, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        fields = parse(await read_body(scope, receive, MAX_BODY_BYTES))
+        fields = parse(await read_body(scope, receive))
         exchange.asked = asked = model_name(fields)
         caller.require_model(asked)
         table = self._aliases.table()
-        version = table.pick(asked, split_key(fields, dict(scope["headers"]))) or asked
+        key = split_key(fields, dict(scope["headers"])) if asked in table.splits else ""
+        version = table.pick(asked, key) or asked
         exchange.alias = asked if asked in table.aliases else None
-        self._require_known(caller, asked, version)
+        self._room().models.require(caller, asked, version)
         exchange.version = version
-        send = with_header(send, b"x-harness-version", version.encode("latin-1", "replace"))
+        named = {b"x-harness-version": version.encode("latin-1", "replace")}
+        send = counted(exchange, outward(send, named), asked=asked_for_usage(fields))
 
         async def forward(rendering: Rendering) -> None:
             body = rewritten(fields, scope["path"], version, rendering)
-            await self._app(with_body(scope, body), replay(body, receive), send)
+            await self._app(inward(scope, body), replay(body, receive), send)
 
         if version == self._served.base_name:
             await forward(Rendering(kwargs=self._served.kwargs))
             return
-        async with self._turns.turn(version), self._running_loader().using(version) as rendering:
+        turn, loader = self._turns.turn(version, receive), self._room().loader
+        async with turn, loader.using(version) as rendering:
             await forward(rendering)
 
-    def _require_known(self, caller: Caller, asked: str, version: str) -> None:
-        """Raises Refusal 404 for what is neither the base nor a version."""
-        if version == self._served.base_name or self._running_loader().knows(version):
-            return
-        pointed = "" if asked == version else f" (alias of {version}, which the store has not)"
-        aliases = self._aliases.current()
-        names = [
-            self._served.base_name,
-            *aliases,
-            *aliases.values(),
-            *self._running_loader().loaded(),
-        ]
-        close = difflib.get_close_matches(asked[:_MAX_NAME], filter(caller.may_use, names), n=1)
-        offer = f"; did you mean {close[0]!r}?" if close else ""
-        raise Refusal(
-            404,
-            f"no model {asked[:_MAX_NAME]!r}{pointed}{offer}; GET {MODELS} lists all",
-            param="model",
-        )
-
-    def _running_loader(self) -> Loader:
-        if self._loader is None:
+    def _room(self) -> _Room:
+        if self._opened is None:
             raise Refusal(503, "the server has not started yet")
-        return self._loader
+        return self._opened
+
+    async def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        return await call(self._app, method, path, body, application=self._application)
 
     async def _tokenize(self, body: Mapping[str, Any]) -> tuple[int, ...]:
         """Token ids that vLLM makes of a chat. Raises Refusal 409 with vLLM's words."""
         value = msgspec.json.encode({"model": self._served.base_name, **body})
-        status, answer = await call(self._app, "POST", "/tokenize", value)
+        status, answer = await self._call("POST", "/tokenize", value)
         if status != 200:
             raise Refusal(409, answer.decode(errors="replace")[:300])
         return tuple(msgspec.json.decode(answer)["tokens"])
 
-    def _models(self, caller: Caller, name: str) -> dict[str, Any]:
-        """The models that `caller` may use, as OpenAI lists them, or the one of that name. Raises
-        Refusal 404."""
-        cards = self._cards(caller)
-        if not name:
-            return {"object": "list", "data": list(cards)}
-        for card in cards:
-            if card["id"] == name:
-                return card
-        raise Refusal(404, f"no model {name[:_MAX_NAME]!r}; GET {MODELS} lists all", param="model")
 
-    def _cards(self, caller: Caller) -> Iterable[dict[str, Any]]:
-        """Base, aliases (root = the version pointed at) and versions."""
-        base, table = self._served.base_name, self._aliases.table()
-        names = [(base, base), *table.aliases.items()]
-        names += [(version, version) for version in self._store.versions()]
-        length = self._engine.max_model_len if self._engine else None
-        for name, root in names:
-            if caller.may_use(name):
-                yield {
-                    "id": name,
-                    "object": "model",
-                    "created": self._started,
-                    "owned_by": "harness",
-                    "root": root,
-                    "parent": None if name == base else base,
-                    "max_model_len": length,
-                    **({"split": table.splits[name]} if name in table.splits else {}),
-                }
+def _identity(scope: Scope) -> dict[bytes, bytes]:
+    """What tells whoever started a server here that this one answers; other machines are told
+    nothing."""
+    try:
+        here = ipaddress.ip_address(scope["client"][0]).is_loopback
+    except (KeyError, TypeError, ValueError):
+        here = False
+    return {b"x-harness-pid": b"%d" % os.getpid()} if here else {}

@@ -12,6 +12,8 @@ import pytest
 
 from harness.pocket import JUDGE_DIR
 from harness.store import Store
+from harness.store.aliases import whoami
+from serve.keys import Caller, Keys
 from tests.workbench import harness, write_recipe
 
 Edit = Callable[[Path], object]
@@ -136,14 +138,102 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         done = harness("serve", "--port", port, home=tmp_path / "home")
     assert done.returncode == 4
-    assert f"error: port {port} cannot be used" in done.stderr
+    assert f"error: port {port} of 127.0.0.1 cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["./status"], "no such recipe file"),
+        (["--port", "8", "stats.yaml"], "stats.yaml: no such recipe file"),
+        (["x.yaml", "--base", "pocket"], "the recipe names its base"),
+        (["--nope"], "No such option: --nope"),
+        (["--host", "0.0.0.0"], "others could reach the server, and it has no keys"),
+        (["--base", "./none"], "base.model = './none'"),
+    ],
+)
+def test_serve_takes_a_recipe_options_or_a_command(
+    tmp_path: Path, args: list[str], message: str
+) -> None:
+    done = harness("serve", *args, home=tmp_path / "home")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_without_servers_says_so(tmp_path: Path) -> None:
+    status = harness("serve", "status", home=tmp_path / "home")
+    assert (status.returncode, status.stderr) == (4, "")
+    assert "no server is up on this store" in status.stdout
+    assert not (tmp_path / "home").exists()
+
+
+def test_serve_help_shows_its_options_and_the_other_commands(tmp_path: Path) -> None:
+    done = harness("serve", "--help", home=tmp_path)
+    assert done.returncode == 0
+    for word in ("[RECIPE]", "--keys", "--host", "--url", "harness serve status", "serve key"):
+        assert word in done.stdout
+
+
+def test_a_key_is_shown_once_beside_the_entry_that_the_server_reads(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    secrets = []
+    for args in (["web", "--model", "prod", "--model", "pocket"], ["root", "--admin"]):
+        done = harness("serve", "key", *args, home=tmp_path)
+        assert done.returncode == 0
+        secrets.append(done.stderr.split()[-1])
+        assert secrets[-1] not in done.stdout
+        path.write_text((path.read_text() if path.exists() else "") + done.stdout)
+    keys = Keys(path, {})
+    callers = [keys.caller([(b"authorization", f"Bearer {each}".encode())]) for each in secrets]
+    assert callers == [
+        Caller("web", models=frozenset({"prod", "pocket"})),
+        Caller("root", admin=True),
+    ]
+    assert secrets[0] != secrets[1]
+    done = harness("serve", "key", "two words", home=tmp_path)
+    assert done.returncode == 2
+    assert "'two words' is no name for a key" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["prod", "prod=", "prod=a:1", "=a:1,b:1", "prod=a,b", "prod=a:x"])
+def test_a_split_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    done = harness("alias", "split", text, home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "not a split; accepted: ALIAS=VERSION:WEIGHT" in done.stderr or "no alias" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_alias_and_its_history_are_told(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    version = Store(home).import_version(JUDGE_DIR)
+    name = ("promote", version, "--alias")
+    done = harness(*name, "prod", home=home)
+    assert done.returncode == 2
+    assert "only a judged version is promoted" in done.stderr
+    done = harness(*name, "prod", "--override", "shipped\nwith it", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "no server is up, so none was asked" in done.stderr
+    told = harness("alias", "history", "prod", home=home).stdout.splitlines()
+    assert told[0].endswith(f"{whoami()}  - → {version}")
+    assert told[1] == "  OVERRIDE: shipped with it"
+    assert harness("alias", "list", home=home).stdout == f"prod  {version}\n"
+    with Store(home).log_path.open("a") as log:
+        log.write('{"alias": "pro')
+    value = json.loads(harness("alias", "history", "prod", "--json", home=home).stdout)
+    assert [move["by"] for move in value["moves"]] == [whoami()]
+    assert value["damaged_lines"] == [2]
+    done = harness("alias", "history", "prodd", home=home)
+    assert done.returncode == 2
+    assert "did you mean 'prod'" in done.stderr
 
 
 def test_an_empty_store_answers_politely(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert json.loads(harness("versions", "--json", home=home).stdout) == {"versions": []}
-    assert json.loads(harness("alias", "list", "--json", home=home).stdout) == {}
+    listed = json.loads(harness("alias", "list", "--json", home=home).stdout)
+    assert listed == {"aliases": {}, "splits": {}}
     for args in (["rollback", "prod"], ["promote", "bot@" + "0" * 12, "--alias", "prod"]):
         done = harness(*args, home=home)
         assert done.returncode == 2, done.stderr
@@ -193,6 +283,14 @@ def test_a_parent_that_was_trained_with_another_template_is_refused_by_check(
     assert "lora.init_from: one server cannot serve" in done.stderr
     assert "chat template: expected" in done.stderr
     assert "next:  leave lora.init_from out" in done.stderr
+
+
+def test_a_judge_and_a_baseline_of_another_template_are_accepted_by_check(tmp_path: Path) -> None:
+    recipe, home = write_recipe(tmp_path, n_rows=28), tmp_path / "home"
+    version = Store(home).import_version(JUDGE_DIR)
+    sets = ("--set", "chat.template=alpaca", "--set", f"gate.baseline={version}")
+    done = harness("check", recipe, *sets, home=home)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_home_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from harness.jsonio import file_digest, write_jsonl
 from harness.pocket.rows import heldout_items, instruction_rows
-from harness.store import PUBLISHED, Store, read_manifest, version_id
+from harness.store import PUBLISHED, Replica, Store, read_manifest, version_id
 from harness.types import Manifest
 from tests.workbench import (
     harness,
@@ -130,7 +130,7 @@ def test_the_same_round_again_calls_no_model(finished: Finished) -> None:
     assert {k: v for k, v in again.items() if k != "counts"} == {
         k: v for k, v in finished.summary.items() if k != "counts"
     }
-    assert len(Store(finished.home).history("prod")) == 1
+    assert len(Store(finished.home).history("prod").changes) == 1
 
 
 def test_ctrl_c_while_judging_resumes_to_the_same_result(finished: Finished, copied: Path) -> None:
@@ -236,10 +236,54 @@ def test_a_round_attaches_to_a_running_server_and_leaves_it_running(
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
         assert answer.json()["model"] == summary["candidate"]
         assert answer.headers["x-harness-version"] == summary["candidate"]
+        proven_on_every_server(copied, url, summary["candidate"])
     finally:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=60)
     wait_for(lambda: processes_naming(str(copied)) == [])
+    assert Store(copied).replicas.living() == []
+
+
+def test_a_round_does_not_promote_past_a_server_that_cannot_be_reached(
+    finished: Finished, tmp_path: Path
+) -> None:
+    home = tmp_path / "store"
+    shutil.copytree(finished.home, home)
+    base = Store(home).manifest(finished.summary["candidate"]).base
+    lost = Replica(
+        id="f" * 12,
+        url="http://127.0.0.1:9",
+        base_name="pocket",
+        base_config=base.config,
+        dtype="float32",
+        host="elsewhere",
+        pid=1,
+        started_at="2030-01-01T00:00:00+00:00",
+    )
+    Store(home).replicas.register(lost)
+    done = harness("round", finished.recipe, "--promote", "--alias", "other", home=home)
+    assert done.returncode == 4
+    assert "'other' stays at nothing: 1 of 1 replica cannot serve" in done.stderr
+    assert lost.label in done.stderr
+    assert "the round is complete; when the servers are mended: " in done.stderr
+    assert "other" not in Store(home).aliases()
+
+
+def proven_on_every_server(home: Path, url: str, version: str) -> None:
+    """By the round's own promotion, and by one that is typed."""
+    [replica] = harness_json("serve", "status", home=home)["replicas"]
+    assert (replica["url"], replica["state"], replica["problems"]) == (url, "up", [])
+    assert version in replica["status"]["loaded"]
+    typed = ("promote", version, "--alias", "second", "--override", "a second name")
+    done = harness_json(*typed, home=home)
+    assert [each["id"] for each in done["replicas"]] == [replica["id"]]
+    listed = harness_json("alias", "list", home=home)
+    assert listed["aliases"] == {"prod": version, "second": version}
+    moves = harness_json("alias", "history", "second", home=home)["moves"]
+    assert [move["override"] for move in moves] == ["a second name"]
+    split = harness("alias", "split", f"second={version}:1", home=home)
+    assert split.returncode == 2
+    assert "two versions or more" in split.stderr
 
 
 def test_an_endpoint_that_is_not_there_is_named(finished: Finished, copied: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import signal
@@ -11,17 +12,21 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
+import httpx
 import pytest
 
 import harness.server
 from harness.errors import EnvironmentFault
-from harness.server import ServerSpec, command, running, serve_forever
+from harness.server import Server, ServerSpec, command, running, serve_forever
 from tests.serve.live import eventually, group_members
 
 STAND_IN = """
-import http.server, os, subprocess, sys, time
+import http.server, os, socket, subprocess, sys, time
 sys.stdout.write("standing in\\n"); sys.stdout.flush()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 time.sleep(0.3)
@@ -30,7 +35,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("x-harness-pid", sys.argv[2] or str(os.getpid()))
         self.end_headers()
     def log_message(self, *words): pass
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[3] else socket.AF_INET
+Server((sys.argv[3], int(sys.argv[1])), Handler).serve_forever()
 """
 """A server with a child process, ready in a moment, for tests of the process's life alone."""
 
@@ -42,10 +49,19 @@ def spec(tmp_path: Path) -> ServerSpec:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in(monkeypatch, STAND_IN)
+
+
+def put_in(monkeypatch: pytest.MonkeyPatch, program: str, pids: Iterable[str] = ()) -> None:
+    """Have `program` run for the server. `pids`: what each in turn says it is, not its own."""
+    said = iter(pids)
     monkeypatch.setattr(
         harness.server,
         "command",
-        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), ""],
+        lambda spec, port: [
+            *(sys.executable, "-c", program),
+            *(str(port), next(said, ""), spec.host),
+        ],
     )
 
 
@@ -124,11 +140,7 @@ def test_a_server_that_ignores_the_signal_is_killed(
     spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAND_IN
-    monkeypatch.setattr(
-        harness.server,
-        "command",
-        lambda spec, port: [sys.executable, "-c", stubborn, str(port), ""],
-    )
+    put_in(monkeypatch, stubborn)
     monkeypatch.setattr(harness.server, "STOP_S", 0.2)
     with running(spec, log_path=tmp_path / "s.log") as server:
         assert server.pid
@@ -173,7 +185,7 @@ print("more\\n" * 40 + "RuntimeError: the engine failed")
 print("nanobind: leaked 4 instances!\\n" + " - leaked instance\\n" * 40)
 raise SystemExit(1)
 """
-    monkeypatch.setattr(harness.server, "command", lambda spec, port: [sys.executable, "-c", dying])
+    put_in(monkeypatch, dying)
     with (
         pytest.raises(EnvironmentFault, match="exit code 1") as caught,
         running(spec, log_path=tmp_path / "s.log"),
@@ -187,11 +199,7 @@ raise SystemExit(1)
 def test_another_server_on_the_port_is_not_taken_for_ours(
     spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        harness.server,
-        "command",
-        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), "1"],
-    )
+    put_in(monkeypatch, STAND_IN, repeat("1"))
     with (
         pytest.raises(EnvironmentFault, match=r"another server \(process 1\)"),
         running(spec, log_path=tmp_path / "s.log"),
@@ -202,12 +210,8 @@ def test_another_server_on_the_port_is_not_taken_for_ours(
 def test_a_free_port_that_is_taken_meanwhile_is_tried_elsewhere(
     spec: ServerSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = iter(("1", ""))
-    monkeypatch.setattr(
-        harness.server,
-        "command",
-        lambda spec, port: [sys.executable, "-c", STAND_IN, str(port), next(claims)],
-    )
+    claims = iter(["1", ""])
+    put_in(monkeypatch, STAND_IN, claims)
     with running(spec, log_path=tmp_path / "s.log") as server:
         assert server.pid
     assert next(claims, None) is None
@@ -261,14 +265,108 @@ def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:
     assert eventually(lambda: not group_members(group))
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "::", "::1"])
 @pytest.mark.usefixtures("stand_in")
-def test_in_the_foreground_the_exit_code_is_the_servers(
+def test_it_is_reached_at_the_address_it_listens_on(
+    spec: ServerSpec, tmp_path: Path, host: str
+) -> None:
+    if ":" in host and not _has_ipv6():
+        pytest.skip("no IPv6 here: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    with running(replace(spec, host=host), log_path=tmp_path / "s.log") as server:
+        reached = httpx.URL(server.base_url).host
+        assert reached == {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def test_a_host_of_another_machine_is_refused(spec: ServerSpec, tmp_path: Path) -> None:
+    with (
+        pytest.raises(EnvironmentFault, match=r"of 203\.0\.113\.1 cannot be used"),
+        running(replace(spec, host="203.0.113.1"), log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("that address is for documentation")
+
+
+def test_in_the_foreground_a_server_that_dies_is_an_error(
     spec: ServerSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        harness.server, "command", lambda spec, port: [sys.executable, "-c", "raise SystemExit(7)"]
-    )
-    assert serve_forever(spec) == 7
+    put_in(monkeypatch, "raise SystemExit(7)")
+    with pytest.raises(EnvironmentFault, match="exit code 7") as caught:
+        serve_forever(spec)
+    assert caught.value.exit_code == 4
+    assert caught.value.hint
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_in_the_foreground_a_server_that_is_killed_is_an_error(spec: ServerSpec) -> None:
+    before = set(_children())
+
+    def kill(server: Server) -> None:
+        os.kill(server.pid or 0, signal.SIGKILL)
+
+    with pytest.raises(EnvironmentFault, match="exit code -9"):
+        serve_forever(spec, on_ready=kill)
+    assert set(_children()) == before
+
+
+POLITE = """
+import signal, time
+def end(*_):
+    time.sleep(1)
+    sys.stderr.write("ended in order\\n")
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+"""
+
+
+def test_a_server_has_the_time_its_requests_have(
+    spec: ServerSpec, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_in(monkeypatch, POLITE + STAND_IN)
+    monkeypatch.setattr(harness.server, "STOP_S", 0.1)
+    ready: list[Server] = []
+
+    def stop(server: Server) -> None:
+        ready.append(server)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    assert serve_forever(replace(spec, drain_s=20), on_ready=stop) == 0
+    assert "ended in order" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert eventually(lambda: not group_members(ready[0].pid or 0))
+    with pytest.raises(EnvironmentFault, match="did not end in time"):
+        serve_forever(spec, on_ready=stop)
+    assert eventually(lambda: not group_members(ready[1].pid or 0))
+
+
+def test_a_second_sigterm_ends_it_at_once(
+    spec: ServerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAND_IN
+    put_in(monkeypatch, stubborn)
+    ready: list[Server] = []
+
+    def stop_twice(server: Server) -> None:
+        ready.append(server)
+        again = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+        again.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert serve_forever(replace(spec, drain_s=500), on_ready=stop_twice) == 0
+    assert eventually(lambda: not group_members(ready[0].pid or 0))
+
+
+def test_sigterm_while_it_starts_is_no_error(
+    spec: ServerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in(monkeypatch, "import time; time.sleep(600)")
+
+    def stop(waited: float) -> None:
+        if waited > 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = set(_children())
+    assert serve_forever(spec, on_wait=stop) == 0
+    assert set(_children()) == before
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -279,6 +377,11 @@ def test_an_interrupt_in_the_foreground_stops_the_server(spec: ServerSpec) -> No
     with pytest.raises(KeyboardInterrupt):
         serve_forever(spec)
     assert set(_children()) == before
+
+
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        return probe.connect_ex(("::1", 9)) != errno.EADDRNOTAVAIL
 
 
 def _children(parent: int | None = None) -> list[int]:

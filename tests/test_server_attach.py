@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -56,6 +57,24 @@ def test_attach_reaches_this_machine_past_a_proxy(
     for host in ("127.0.0.1", "localhost"):
         address = endpoint.replace("127.0.0.1", host)
         assert attach(address, "pocket") == Server(address)
+
+
+def test_attach_reaches_this_machines_own_address_past_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        if probe.connect_ex(("203.0.113.1", 9)):  # sends nothing
+            pytest.skip("no address but loopback; to enable: a network interface with a route")
+        own = probe.getsockname()[0]
+    with http.server.HTTPServer((own, 0), _Models) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://{own}:{server.server_address[1]}"
+        try:
+            assert attach(address, "pocket") == Server(address)
+        finally:
+            server.shutdown()
 
 
 def test_attach_goes_through_the_proxy_to_other_machines(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.jsonio import file_digest
+from harness.jsonio import file_digest, write_json
 from harness.store import PUBLISHED, Store, default_home, version_id
+from harness.store.aliases import whoami
 from harness.types import BaseInfo, ChatContract, Decision, Manifest, Status
 
 AT = "2030-01-01T00:00:00+00:00"
@@ -145,8 +146,8 @@ def test_an_alias_moves_and_remembers(store: Store) -> None:
     assert store.move_alias("prod", two, at=AT, decision="d2", run="r2") == one
     assert store.resolve("prod") == two == store.resolve(two)
     assert store.served("prod") == [one, two]
-    assert [each["decision"] for each in store.history("prod")] == ["d1", "d2"]
-    assert store.history("other") == []
+    assert [each.decision for each in store.history("prod").changes] == ["d1", "d2"]
+    assert store.history("other").changes == []
 
 
 @pytest.mark.parametrize("alias", ["Prod", "a@b", "base", "", "../x"])
@@ -183,7 +184,90 @@ def test_two_processes_lose_no_alias(store: Store) -> None:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert set(store.aliases()) == {"alias0", "alias1", "alias2"}
-    assert len(store.history()) == 60
+    assert len(store.history().changes) == 60
+
+
+def _split_and_end(home: Path, alias: str, shares: dict[str, int]) -> None:
+    store = Store(home)
+    for _ in range(20):
+        store.split_alias(alias, shares, at=AT, decisions={})
+        assert store.splits()[alias] == shares
+        store.move_alias(alias, store.resolve(alias), at=AT, decision=None, run=None)
+
+
+def test_two_processes_lose_no_split_and_no_line_of_the_log(store: Store) -> None:
+    one, two = publish(store), publish(store, weights="2")
+    for alias in ("alias0", "alias1", "prod"):
+        store.move_alias(alias, one, at=AT, decision=None, run=None)
+    shares = {one: 90, two: 10}
+    store.split_alias("prod", shares, at=AT, decisions={two: "d"}, override="why")
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_split_and_end, args=(store.home, f"alias{n}", shares))
+        for n in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert store.splits() == {"prod": shares}
+    changes, damaged = store.history()
+    assert (len(changes), damaged) == (4 + 80, [])
+    assert sum(each.split is not None for each in changes) == 41
+
+
+@pytest.mark.parametrize("shares", [(1,), (1, 0), (1, -1), (1, 10**7), (0, 0)])
+def test_a_split_has_two_versions_and_whole_weights(store: Store, shares: tuple[int, ...]) -> None:
+    versions = [publish(store, weights=str(number)) for number in range(len(shares))]
+    store.move_alias("prod", versions[0], at=AT, decision=None, run=None)
+    with pytest.raises(StoreError, match="cannot be split"):
+        store.split_alias("prod", dict(zip(versions, shares, strict=True)), at=AT, decisions={})
+    assert store.splits() == {}
+
+
+def test_a_split_is_of_versions_and_the_present_one_is_among_them(store: Store) -> None:
+    one, two, three = (publish(store, weights=each) for each in "123")
+    with pytest.raises(StoreError, match="no alias 'prod'"):
+        store.split_alias("prod", {one: 1, two: 1}, at=AT, decisions={})
+    store.move_alias("prod", one, at=AT, decision=None, run=None)
+    with pytest.raises(StoreError, match=f"{one} among them"):
+        store.split_alias("prod", {two: 1, three: 1}, at=AT, decisions={})
+    with pytest.raises(StoreError, match="no version"):
+        store.split_alias("prod", {one: 1, "bot@" + "0" * 12: 1}, at=AT, decisions={})
+    assert store.splits() == {}
+
+
+def test_every_change_says_who_made_it(store: Store) -> None:
+    store.move_alias("prod", publish(store), at=AT, decision=None, run=None, override="why")
+    [change] = store.history("prod").changes
+    assert (change.by, change.at, change.override) == (whoami(), AT, "why")
+    assert "@" in whoami()
+
+
+def test_half_a_line_in_the_log_is_survived_and_named(store: Store) -> None:
+    """A machine stopped while it wrote: the alias has moved, its line is cut."""
+    one, two = publish(store), publish(store, weights="2")
+    store.move_alias("prod", one, at=AT, decision="d1", run=None)
+    before = store.log_path.read_bytes()
+    store.move_alias("prod", two, at=AT, decision="d2", run=None)
+    cut = store.log_path.read_bytes()[: len(before) + 20]
+    store.log_path.write_bytes(cut)
+    assert store.served("prod") == [one, two]
+    store.move_alias("prod", one, at=AT, decision="d3", run=None)
+    changes, damaged = store.history("prod")
+    assert [each.decision for each in changes] == ["d1", "d3"]
+    assert damaged == [2]
+    assert store.log_path.read_bytes().startswith(cut + b"\n")
+
+
+def test_an_alias_file_of_schema_1_is_one_without_splits(store: Store) -> None:
+    one, two = publish(store), publish(store, weights="2")
+    write_json(store.aliases_path, {"schema": 1, "aliases": {"prod": one}})
+    assert (store.aliases(), store.splits()) == ({"prod": one}, {})
+    store.split_alias("prod", {one: 9, two: 1}, at=AT, decisions={})
+    assert json.loads(store.aliases_path.read_text())["schema"] == 2
+    assert store.splits() == {"prod": {one: 9, two: 1}}
 
 
 def decision(status: Status = "fail") -> Decision:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RecipeError
+from harness.errors import RecipeError, StoreError
 from harness.jsonio import file_digest, read_json
 from harness.recipe import Base, locate
 from harness.store import base_digest
+from harness.store.tensors import read_folder
 from harness.types import BaseInfo
 
 POCKET = "pocket"
@@ -104,20 +105,12 @@ def read_config(directory: Path, name: str) -> dict[str, Any]:
 def tensor_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
     """Name → shape of every tensor, from the headers of the safetensors files. Raises RecipeError
     for a file that is damaged or cut short."""
-    from safetensors import SafetensorError, safe_open
-
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
-                    shapes[name] = tuple(file.get_slice(name).get_shape())
-        except (OSError, SafetensorError) as error:
-            raise RecipeError(
-                f"base.model: {path} is damaged or cut short: {error}",
-                hint="download or save the model again",
-            ) from None
-    return shapes
+    try:
+        return {name: tensor.shape for name, tensor in read_folder(directory).items()}
+    except StoreError as error:
+        raise RecipeError(
+            f"base.model: {directory}: {error}", hint="download or save the model again"
+        ) from None
 
 
 def _is_dir(path: Path) -> bool:

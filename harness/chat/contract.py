@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from harness.chat.wire import request_messages, request_tools
 from harness.errors import DataError
 from harness.jsonio import digest
-from harness.types import ChatContract, Message
+from harness.types import ChatContract, Message, ProbeRow
 
 _ANSWERED = (
     Message(role="user", content="List two colours."),
@@ -75,6 +76,13 @@ def drift(expected: ChatContract, seen: ChatContract) -> list[str]:
         for name, label in named.items()
         if getattr(expected, name) != getattr(seen, name)
     ]
+
+
+def probe_request(row: ProbeRow) -> dict[str, Any]:
+    """The messages and tools of a request that a server must turn into the row's prompt ids.
+    Raises DataError for tools that no server takes."""
+    tools = {"tools": request_tools(row.tools)} if row.tools else {}
+    return {"messages": request_messages(row.messages), **tools}
 
 
 def _probe(chat: Rendering, messages: Sequence[Message]) -> tuple[int, ...] | str:

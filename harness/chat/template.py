@@ -21,7 +21,7 @@ from harness.chat.tokenizer import Tokenizer, configured_stops
 from harness.chat.wire import request_tools, template_messages
 from harness.errors import DataError, RecipeError, nearest
 from harness.recipe import Chat, LoadedRecipe, locate
-from harness.types import Message
+from harness.types import ChatContract, Message
 
 BYTE_ORDER_MARK = "\ufeff"
 _MARK = "Zq7thoughts"
@@ -60,10 +60,25 @@ class ChatTokenizer:
 
     def with_kwargs(self, **kwargs: Any) -> ChatTokenizer:
         """The same with these variables given to the template as well."""
+        return self._changed(kwargs=self.kwargs | kwargs)
+
+    def as_trained(self, contract: ChatContract, template: str) -> ChatTokenizer:
+        """The same tokenizer with what a version was trained with; `template` is its source."""
+        other = self._changed(kwargs=dict(contract.kwargs), stop_ids=contract.stop_ids)
+        if template == self.template:
+            return other
+        return other._changed(
+            template=template,
+            _tool_template=False,
+            _compiled=compile_template(template),
+            _takes_parts=takes_parts(template),
+        )
+
+    def _changed(self, **different: Any) -> ChatTokenizer:
         other = copy.copy(self)
-        other.kwargs = self.kwargs | kwargs
-        for name in ("reads_reasoning", "_variables"):
+        for name in ("reads_reasoning", "special_texts", "_variables"):
             other.__dict__.pop(name, None)
+        other.__dict__.update(different)
         return other
 
     def render(

@@ -1,9 +1,8 @@
-"""Commands that train, serve and evaluate: a whole round, its parts, and many at once."""
+"""Commands that train and evaluate: a whole round, its parts, and many at once."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,31 +161,6 @@ def sweep(
         )
     _show_sweep(swept, json_)
     raise typer.Exit(EnvironmentFault.exit_code if swept.record.problems else 0)
-
-
-@app.command()
-def serve(
-    recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="Take base and template from it.")
-    ] = None,
-    base: Annotated[str, typer.Option(help="Base model, without a recipe.")] = "pocket",
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port [default: the recipe's, or 8000].")
-    ] = None,
-    home: Home = None,
-) -> None:
-    """Serve the base, all versions and all aliases until stopped."""
-    from harness.recipe import Base, Chat, Compute, Serve
-    from harness.serving import Choice, serve_store
-
-    if recipe:
-        chosen, root, _ = load_recipe(recipe, None)
-        choice = Choice(chosen.base, chosen.chat, chosen.compute, chosen.serve, root)
-    else:
-        choice = Choice(Base(model=base), Chat(), Compute(), Serve(), Path.cwd())
-    if port:
-        choice = choice._replace(compute=choice.compute.model_copy(update={"port": port}))
-    raise typer.Exit(serve_store(choice, open_store(home), os.environ))
 
 
 @app.command()

@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from harness.cli import loop, records  # noqa: F401 - registers the commands
+from harness.cli import chat, loop, records, serving  # noqa: F401 - registers the commands
 from harness.cli.app import app
 from harness.errors import EnvironmentFault, HarnessError, Interrupted
 

@@ -1,13 +1,24 @@
-"""Commands on what the store holds: decisions, pages, versions and aliases. No model runs."""
+"""Commands on what the store holds: decisions, pages, versions and aliases. The only models that
+run are those of servers that are up already."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.app import Home, Json, alias_app, app, echo, now, open_store
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.rollout import Rollout
+    from harness.store import AliasChange, Store
+
+Override = Annotated[
+    str | None,
+    typer.Option(help="Why to do it without a passing decision; recorded with user and time."),
+]
 
 
 @app.command()
@@ -36,21 +47,19 @@ def report(
 def promote(
     version: Annotated[str, typer.Argument(help="name@digest")],
     alias: Annotated[str, typer.Option(help="Alias to move.")],
-    override: Annotated[
-        str | None, typer.Option(help="Why to move it without a passing decision; is recorded.")
-    ] = None,
+    override: Override = None,
     home: Home = None,
     json_: Json = False,
 ) -> None:
-    """Point an alias at a version that has a passing decision."""
-    from harness.outcome import latest_decision
-    from harness.release.promote import promote as move
+    """Point an alias at a version that has a passing decision and is proven on every server."""
+    from harness import rollout
+    from harness.progress import Reporter
 
-    store, at = open_store(home), now().isoformat(timespec="seconds")
-    version = store.resolve(version)
-    key, decision = latest_decision(store, version)
-    moved = move(store, decision, key, alias=alias, at=at, run=None, override=override)
-    echo(moved.dump(), json_)
+    store = open_store(home)
+    version, at = store.resolve(version), now().isoformat(timespec="seconds")
+    with Reporter() as reporter:
+        done = rollout.promote(store, version, reporter, alias=alias, at=at, override=override)
+    _show(done, json_)
 
 
 @app.command()
@@ -59,27 +68,61 @@ def rollback(
     home: Home = None,
     json_: Json = False,
 ) -> None:
-    """Point an alias back at what it served before."""
-    from harness.release.promote import rollback as move_back
+    """Point an alias back at what it served before, or end its split, at once."""
+    from harness import rollout
+    from harness.progress import Reporter
 
-    moved = move_back(open_store(home), alias, at=now().isoformat(timespec="seconds"))
-    echo(moved.dump(), json_)
+    store, at = open_store(home), now().isoformat(timespec="seconds")
+    with Reporter() as reporter:
+        done = rollout.rollback(store, alias, reporter, at=at)
+    _show(done, json_)
+
+
+@alias_app.command("split")
+def alias_split(
+    shares: Annotated[
+        str, typer.Argument(metavar="ALIAS=V:WEIGHT,V:WEIGHT", help="As in prod=bot@…:90,bot@…:10.")
+    ],
+    override: Override = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Divide an alias's requests among versions, each user always getting the same one."""
+    from harness import rollout
+    from harness.progress import Reporter
+
+    store, at = open_store(home), now().isoformat(timespec="seconds")
+    alias, wanted = _shares(store, shares)
+    with Reporter() as reporter:
+        done = rollout.split(store, alias, wanted, reporter, at=at, override=override)
+    _show(done, json_)
 
 
 @alias_app.command("list")
 def alias_list(home: Home = None, json_: Json = False) -> None:
-    """Every alias and the version it points at."""
-    echo(dict(open_store(home).aliases()), json_)
+    """Every alias and the version, or versions, that answer it."""
+    from harness.store.aliases import answering
+
+    store = open_store(home)
+    aliases, splits = store.aliases(), store.splits()
+    width = max(map(len, aliases), default=0)
+    lines = [f"{name:<{width}}  {what}" for name, what in answering(aliases, splits).items()]
+    echo({"aliases": aliases, "splits": splits}, json_, lines=lines)
 
 
 @alias_app.command("history")
 def alias_history(
     alias: Annotated[str, typer.Argument(help="Alias.")], home: Home = None, json_: Json = False
 ) -> None:
-    """Every move of an alias, oldest first."""
-    moves = open_store(home).history(alias)
-    lines = [f"{each['at']}  {each['previous'] or '-'} → {each['version']}" for each in moves]
-    echo({"alias": alias, "moves": moves}, json_, lines=lines)
+    """Every change of an alias, oldest first: when, what, who and why."""
+    store = open_store(home)
+    changes, damaged = store.history(alias)
+    if not changes:
+        store.resolve(alias)
+    moves = [each.dump() for each in changes]
+    lines = [line for each in changes for line in _told(each)]
+    lines += [f"line {number} of {store.log_path} cannot be read" for number in damaged]
+    echo({"alias": alias, "moves": moves, "damaged_lines": damaged}, json_, lines=lines)
 
 
 @app.command()
@@ -87,3 +130,54 @@ def versions(home: Home = None, json_: Json = False) -> None:
     """Every adapter version in the store."""
     found = open_store(home).versions()
     echo({"versions": found}, json_, lines=found)
+
+
+def _shares(store: Store, text: str) -> tuple[str, dict[str, int]]:
+    """prod=a:90,b:10 → its alias, and version → weight."""
+    alias, _, parts = text.partition("=")
+    shares: dict[str, int] = {}
+    for part in parts.split(","):
+        name, _, weight = part.strip().rpartition(":")
+        if not (alias and name and weight.isascii() and weight.isdigit()):
+            raise HarnessError(
+                f"{text!r}: not a split; accepted: ALIAS=VERSION:WEIGHT,VERSION:WEIGHT",
+                hint="as in prod=bot@0123456789ab:90,bot@456789abcdef:10; harness versions",
+            )
+        version = store.resolve(name)
+        if version in shares:
+            raise HarnessError(f"{text!r}: {version} is in it twice")
+        shares[version] = int(weight)
+    return alias, shares
+
+
+def _told(change: AliasChange) -> list[str]:
+    """A change in one line, and a second one for an override."""
+    from harness.store.aliases import shares_text
+
+    what = f"{change.previous or '-'} → {change.version}"
+    if change.split:
+        what = f"split: {shares_text(change.split)}"
+    elif change.previous == change.version:
+        what = f"split ends: {change.version}"
+    if change.goes_back():
+        what += "  rollback"
+    decided = [change.decision] if change.decision else list(change.decisions.values())
+    why = f"  by decision {', '.join(decided)}" if decided and not change.override else ""
+    lines = [f"{change.at}  {change.by or 'unknown user'}  {what}{why}"]
+    if change.override and not change.goes_back():
+        lines.append(f"  OVERRIDE: {' '.join(change.override.split())}")
+    return lines
+
+
+def _show(done: Rollout, as_json: bool) -> None:
+    from harness.store.aliases import shares_text
+
+    value = done.change.dump()
+    shown = {key: each for key, each in value.items() if each is not None}
+    if done.change.split:
+        shown["split"] = shares_text(done.change.split)
+    lines = [f"{key:<18} {each}" for key, each in shown.items()]
+    lines += [f"{'left out':<18} {each.label}: its base is another" for each in done.others]
+    replicas = [each.dump() for each in done.replicas]
+    others = [each.dump() for each in done.others]
+    echo(value | {"replicas": replicas, "others": others}, as_json, lines=lines)

@@ -113,17 +113,18 @@ class Client:
             except self._errors.APIStatusError as error:
                 raise EndpointError(
                     f"{self.endpoint} answered {error.status_code} for model {model!r}: "
-                    f"{_words(error.message, self._api_key)}"
+                    f"{own_words(error.message, self._api_key)}"
                 ) from None
             except self._errors.APIConnectionError as error:
+                said = own_words(str(error), self._api_key)
                 raise EndpointError(
-                    f"{self.endpoint}: {type(error).__name__}: {_words(str(error), self._api_key)}",
+                    f"{self.endpoint}: {type(error).__name__}: {said}",
                     hint="is the server running? harness serve",
                 ) from None
             except (self._errors.OpenAIError, ValueError) as error:
                 raise EndpointError(
                     f"{self.endpoint}: not an OpenAI-compatible answer for model {model!r}: "
-                    f"{_words(str(error), self._api_key)}"
+                    f"{own_words(str(error), self._api_key)}"
                 ) from None
 
     def _without_key(self, answer: Answer) -> Answer:
@@ -206,8 +207,9 @@ def require_access(endpoint: str, api_key: str) -> None:
         ):
             status = response.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        said = own_words(str(error) or type(error).__name__, api_key)
         raise EndpointError(
-            f"judge.endpoint = {endpoint!r}: {_words(str(error) or type(error).__name__, api_key)}",
+            f"judge.endpoint = {endpoint!r}: {said}",
             hint="is the address right and the server running?",
         ) from None
     if status in (401, 403):
@@ -235,7 +237,7 @@ def key_from_env(variable: str, endpoint: str) -> str:
     return key
 
 
-def _words(text: str, key: str) -> str:
+def own_words(text: str, key: str) -> str:
     """The first line of an endpoint's own words, fit for a record: without the key, and without
     the lone surrogates that UTF-8 cannot hold."""
     text = text.encode("utf-8", "replace").decode()

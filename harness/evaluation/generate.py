@@ -7,7 +7,7 @@ on where it stopped. Knows nothing of scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from harness.errors import ContractError, EndpointError
@@ -57,7 +57,7 @@ async def generate(
     items: Sequence[Item],
     targets: Sequence[Target],
     *,
-    chat: Chat,
+    chats: Mapping[str, Chat],
     serving: str,
     settings: Eval,
     max_context: int,
@@ -65,7 +65,7 @@ async def generate(
     cache: Cache,
     advance: Advance,
 ) -> Generations:
-    """Ask every target every item.
+    """Ask every target every item, rendered by the chat of its model.
 
     `serving` is the digest of all that answers beside the adapter; with a version's name it
     identifies the answer.
@@ -73,7 +73,9 @@ async def generate(
     an answer was made from other prompt ids than those sent.
     """
     prompts = [
-        _prompt(target, item, chat, serving, settings) for target in targets for item in items
+        _prompt(target, item, chats[target.model], serving, settings)
+        for target in targets
+        for item in items
     ]
     cached = cache.get(prompt.key for prompt in prompts)
     done = {key: Generation.model_validate(value) for key, value in cached.items()}
@@ -82,7 +84,17 @@ async def generate(
     open_prompts = _unique(prompt for prompt in prompts if prompt.key not in done)
     faults: list[str] = []
     await all_of(
-        _ask(batch, done, faults, chat, settings, max_context, client, cache, advance)
+        _ask(
+            batch,
+            done,
+            faults,
+            chats[batch[0].target.model],
+            settings,
+            max_context,
+            client,
+            cache,
+            advance,
+        )
         for batch in _batches(open_prompts, settings.batch)
     )
     records = [

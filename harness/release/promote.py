@@ -1,14 +1,17 @@
-"""Move an alias because a decision allows it, or back because someone asks for it.
+"""Move an alias because a decision allows it, split it for a trial, or move it back.
 
 An alias moves forward only by a decision that ships, or by an override whose reason is kept in the
-alias log. Knows nothing of what the decision was made from.
+alias log. Knows nothing of what the decision was made from, nor of the servers that serve it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from harness.errors import HarnessError, StoreError
 from harness.release.gate import EXIT_CODE, ships
-from harness.store import ROLLBACK, Store
+from harness.store import Store, require_alias
 from harness.types import Decision, Record
 
 
@@ -20,6 +23,19 @@ class PromotionRefused(HarnessError):
         self.exit_code = exit_code
 
 
+class Allowed(NamedTuple):
+    """Leave for a version to answer an alias, which still has to be proven where it is served."""
+
+    alias: str
+    version: str
+    current: str | None
+    """The version that the alias points at, and must point at still when it moves."""
+    decision: str | None
+    """Id of the decision; None where there is none and `override` allows it."""
+    override: str | None
+    """Why, where no decision allows it."""
+
+
 class Promotion(Record):
     """An alias that now points at `version`."""
 
@@ -27,73 +43,114 @@ class Promotion(Record):
     version: str
     previous: str | None
     """The version it pointed at; equal to `version` where nothing had to move."""
+    split: dict[str, int] | None = None
+    """Version → weight, where the alias is split from now on."""
     decision: str | None
-    """Id of the decision; None for a rollback."""
+    """Id of the decision; None for a rollback and a split, and where there is none."""
     override: str | None
     """Why the alias moved without a decision that allows it."""
 
 
-def promote(
-    store: Store,
-    decision: Decision,
-    decision_id: str,
-    *,
-    alias: str,
-    at: str,
-    run: str | None,
-    override: str | None = None,
-) -> Promotion:
-    """Point `alias` at the decision's candidate; `at` is the time for the log, `run` the run's id.
+def allow(store: Store, version: str, *, alias: str, override: str | None = None) -> Allowed:
+    """Leave for `version` to answer `alias`, by the decision last made about it.
 
-    Promoting what the alias already points at changes and logs nothing. A decision is good only
-    against the version it compared with: an alias that points elsewhere is not moved by it.
-    Raises PromotionRefused with the decision's exit code unless the decision ships or `override`
-    gives a reason, and StoreError for an unknown candidate or alias name.
+    A decision is good only against the version it compared with: an alias that points elsewhere is
+    not moved by it. Raises PromotionRefused with the decision's exit code unless the decision ships
+    or `override` gives a reason, and StoreError for an unknown version, a name that cannot be an
+    alias, and a version that was never judged.
     """
     if override is not None and not override.strip():
         raise PromotionRefused(
             "an override needs a reason; accepted: any text", exit_code=HarnessError.exit_code
         )
-    version, current = decision.candidate, store.aliases().get(alias)
+    require_alias(alias, store.manifest(version).base.model)
+    current, found = store.aliases().get(alias), store.latest_decision(version)
     if override is None:
-        _require_allowed(decision, decision_id, alias, current)
-    previous = current
-    if current != version:
-        previous = store.move_alias(
+        if found is None:
+            raise StoreError(
+                f"{version}: no decision about it in {store.home}; only a judged version is "
+                "promoted",
+                hint='harness round RECIPE, or --override "reason", which is recorded',
+            )
+        _require_allowed(found[1], found[0], alias, current)
+    return Allowed(alias, version, current, found[0] if found else None, override)
+
+
+def promote(store: Store, allowed: Allowed, *, at: str, run: str | None) -> Promotion:
+    """Point the alias at the version it was allowed for; `at` is the time for the log, `run` the
+    run's id. Promoting what the alias already points at changes and logs nothing, but a split ends.
+
+    Raises StoreError where the alias was moved since.
+    """
+    alias, version = allowed.alias, allowed.version
+    if allowed.current != version or alias in store.splits():
+        store.move_alias(
             alias,
             version,
             at=at,
-            decision=decision_id,
+            decision=allowed.decision,
             run=run,
-            override=override,
-            expected=current,
+            override=allowed.override,
+            expected=allowed.current,
         )
     return Promotion(
         alias=alias,
         version=version,
-        previous=previous,
-        decision=decision_id,
-        override=override,
+        previous=allowed.current,
+        decision=allowed.decision,
+        override=allowed.override,
+    )
+
+
+def split(
+    store: Store,
+    alias: str,
+    shares: Mapping[str, int],
+    newcomers: Mapping[str, Allowed],
+    *,
+    at: str,
+) -> Promotion:
+    """Divide an alias's requests by weight; `newcomers` are the versions that it does not point
+    at, each with its leave. Raises StoreError."""
+    first = next(iter(newcomers.values()))
+    store.split_alias(
+        alias,
+        shares,
+        at=at,
+        decisions={name: each.decision for name, each in newcomers.items() if each.decision},
+        override=first.override,
+        expected=first.current,
+    )
+    current = store.resolve(alias)
+    return Promotion(
+        alias=alias,
+        version=current,
+        previous=current,
+        split=dict(shares),
+        decision=None,
+        override=first.override,
     )
 
 
 def rollback(store: Store, alias: str, at: str) -> Promotion:
-    """Point `alias` at the version it pointed at before; rolling back again goes one further.
+    """Point `alias` at the version it pointed at before; rolling back again goes one further. An
+    alias that is split goes back to the one version that it points at.
 
     Raises StoreError for an unknown alias and where the log has no earlier version.
     """
     current, history = store.resolve(alias), store.served(alias)
-    if len(history) < 2:
+    if alias in store.splits():
+        version = current
+    elif len(history) < 2:
         raise StoreError(
             f"{alias!r} has pointed at nothing before {current}", hint="harness alias list"
         )
-    version = history[-2]
+    else:
+        version = history[-2]
     store.move_alias(
-        alias, version, at=at, decision=None, run=None, override=ROLLBACK, expected=current
+        alias, version, at=at, decision=None, run=None, rollback=True, expected=current
     )
-    return Promotion(
-        alias=alias, version=version, previous=current, decision=None, override=ROLLBACK
-    )
+    return Promotion(alias=alias, version=version, previous=current, decision=None, override=None)
 
 
 def _require_allowed(decision: Decision, decision_id: str, alias: str, current: str | None) -> None:

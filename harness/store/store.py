@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import StoreError, nearest
 from harness.jsonio import (
@@ -23,16 +22,23 @@ from harness.jsonio import (
     read_jsonl,
     write_json,
 )
-from harness.store.aliases import AliasTable, read_table
-from harness.store.names import VERSION, require_alias
-from harness.store.published import read_manifest
+from harness.store.aliases import (
+    WEIGHTS,
+    AliasChange,
+    AliasTable,
+    History,
+    read_history,
+    read_table,
+    served,
+    whoami,
+)
+from harness.store.names import VERSION, require_alias, version_id
+from harness.store.published import MANIFEST, read_manifest, require_own_files, require_published
 from harness.store.replicas import Replicas
 from harness.types import Decision, Manifest
 
 ANY = "any"
 """Instead of a version: no matter which."""
-ROLLBACK = "rollback"
-"""The override reason under which a rollback is logged."""
 
 
 class Store:
@@ -64,6 +70,8 @@ class Store:
         """Move a staged folder in as `manifest.version`, whole or not at all; adding it again is
         harmless. `staged_dir` must lie on the store's file system and is consumed."""
         target = self.version_dir(manifest.version)
+        require_published(manifest)
+        require_own_files(staged_dir)
         for name, expected in manifest.files.items():
             if file_digest(staged_dir / name) != expected:
                 shutil.rmtree(staged_dir)
@@ -83,6 +91,7 @@ class Store:
     def import_version(self, source_dir: Path) -> str:
         """Copy a published version in from another place, checking every file."""
         manifest = read_manifest(source_dir)
+        require_own_files(source_dir)
         if self.has(manifest.version):
             return manifest.version
         staged_dir = self.staging_dir(manifest.version.replace("@", "-"))
@@ -116,8 +125,17 @@ class Store:
         return sorted(f"{path.parent.parent.name}@{path.parent.name}" for path in found)
 
     def verify(self, version: str) -> None:
-        """Raises StoreError when a file of the version is not the published one."""
-        for name, expected in self.manifest(version).files.items():
+        """Raises StoreError when a file of the version is not the published one, or none of its
+        files; the version's own digest holds the manifest to them."""
+        manifest, name = self.manifest(version), version.partition("@")[0]
+        if version_id(name, manifest.files, manifest.contract.dump()) != version:
+            raise StoreError(
+                f"{self.version_dir(version) / MANIFEST}: not the manifest of {version}: its files "
+                "and chat contract have another digest",
+                hint="versions are immutable; publish the change as a new one",
+            )
+        require_own_files(self.version_dir(version))
+        for name, expected in manifest.files.items():
             path = self.version_dir(version) / name
             if not path.is_file() or file_digest(path) != expected:
                 raise StoreError(
@@ -170,19 +188,31 @@ class Store:
         decision: str | None,
         run: str | None,
         override: str | None = None,
+        rollback: bool = False,
         expected: str | None = ANY,
     ) -> str | None:
-        """Point `alias` at `version` atomically and log it; returns the version it pointed at.
+        """Point `alias` at `version` alone, atomically, and log it with who did it; returns the
+        version it pointed at. A split ends, also where the version stays.
 
         `override` is the reason for a move that no passing decision allows. `expected` is what
         the caller saw it point at: StoreError when another process has moved it since.
         """
-        with self._moving(alias, version, expected) as table:
+        with self._changing(alias, [version], expected) as table:
             previous = table.aliases.get(alias)
             self._write(table.moved(alias, version))
-            entry = {"alias": alias, "version": version, "previous": previous, "at": at}
-            evidence = {"decision": decision, "run": run, "override": override}
-            append_jsonl(self.log_path, entry | evidence)
+            self._log(
+                AliasChange(
+                    alias=alias,
+                    version=version,
+                    previous=previous,
+                    at=at,
+                    by=whoami(),
+                    decision=decision,
+                    run=run,
+                    override=override,
+                    rollback=rollback,
+                )
+            )
         return previous
 
     def split_alias(
@@ -197,26 +227,42 @@ class Store:
     ) -> None:
         """Divide an alias's requests among versions by weight, the one it points at among them;
         `decisions` are those that allow the others. Moving the alias ends it. Raises StoreError."""
+        current = self.require_split(alias, shares)
+        with self._changing(alias, shares, current if expected == ANY else expected) as table:
+            self._write(table.split(alias, shares))
+            self._log(
+                AliasChange(
+                    alias=alias,
+                    version=current,
+                    previous=current,
+                    at=at,
+                    by=whoami(),
+                    decision=None,
+                    run=None,
+                    override=override,
+                    split=dict(shares),
+                    decisions=dict(decisions),
+                )
+            )
+
+    def require_split(self, alias: str, shares: Mapping[str, int]) -> str:
+        """The version that `alias` points at. Raises StoreError where it cannot be split so."""
         current = self.resolve(alias)
-        if current not in shares or len(shares) < 2 or min(shares.values()) < 1:
+        if current not in shares or len(shares) < 2 or not {*shares.values()}.issubset(WEIGHTS):
             raise StoreError(
                 f"{alias!r} cannot be split as {dict(shares)}; accepted: two versions or more, "
-                f"weights from 1, {current} among them",
-                hint="to move the alias: harness promote",
+                f"whole weights from {WEIGHTS[0]} to {WEIGHTS[-1]}, {current} among them",
+                hint=f"to end a split: harness rollback {alias}; to move it: harness promote",
             )
-        for version in shares:
-            require_alias(alias, self.manifest(version).base.model)
-        with self._moving(alias, current, current if expected == ANY else expected) as table:
-            self._write(table.split(alias, shares))
-            entry = {"alias": alias, "version": current, "previous": current, "at": at}
-            evidence = {"decision": None, "run": None, "override": override}
-            split = {"split": dict(shares), "decisions": dict(decisions)}
-            append_jsonl(self.log_path, entry | evidence | split)
+        return current
 
     @contextlib.contextmanager
-    def _moving(self, alias: str, version: str, expected: str | None) -> Iterator[AliasTable]:
+    def _changing(
+        self, alias: str, versions: Iterable[str], expected: str | None
+    ) -> Iterator[AliasTable]:
         """The table as it is while nobody else writes it. Raises StoreError."""
-        require_alias(alias, self.manifest(version).base.model)
+        for version in versions:
+            require_alias(alias, self.manifest(version).base.model)
         with locked(self._lock_path):
             table = self._table()
             current = table.aliases.get(alias)
@@ -230,24 +276,18 @@ class Store:
     def _write(self, table: AliasTable) -> None:
         write_json(self.aliases_path, table.dump())
 
-    def history(self, alias: str | None = None) -> list[dict[str, Any]]:
+    def _log(self, change: AliasChange) -> None:
+        append_jsonl(self.log_path, change.model_dump(mode="json", exclude_defaults=True))
+
+    def history(self, alias: str | None = None) -> History:
         """The alias log, oldest first, of one alias or of all."""
-        if not self.log_path.exists():
-            return []
-        entries = [value for _, value in read_jsonl(self.log_path)]
-        return [each for each in entries if alias in (None, each["alias"])]
+        changes, damaged = read_history(self.log_path)
+        return History([each for each in changes if alias in (None, each.alias)], damaged)
 
     def served(self, alias: str) -> list[str]:
         """The versions an alias has pointed at, oldest first, without what was rolled back; the
         present one is last, also where a crash kept it out of the log."""
-        current, found = self.resolve(alias), list[str]()
-        for entry in self.history(alias):
-            if entry["version"] in found[-1:]:
-                continue
-            if entry["decision"] is None and entry["override"] == ROLLBACK:
-                found.pop()
-            else:
-                found.append(entry["version"])
+        current, found = self.resolve(alias), served(self.history(alias).changes)
         return found if current in found[-1:] else [*found, current]
 
     # decisions

@@ -17,9 +17,10 @@ from harness.chat.base import read_config, tensor_shapes
 from harness.errors import DataError
 from harness.jsonio import read_jsonl
 from harness.recipe import Lora, Recipe
+from harness.store.loraconfig import suffix
 from harness.training.order import count_visits
 from harness.training.prepare import Prepared
-from harness.training.targets import suffix, targeted_modules
+from harness.training.targets import targeted_modules
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _NF4_BYTES = 0.5 + 4 / 64

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.chat.base import tensor_shapes
 from harness.errors import RecipeError, nearest
 from harness.recipe import Lora
+from harness.store.loraconfig import suffix
 
 ALL_LINEAR = "all-linear"
 _LISTED = (
@@ -120,11 +121,6 @@ def _require_one_each(key: str, patterns: Iterable[str], modules: list[str]) -> 
 
 def _ending(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?:.*\.)?{re.escape(name)}")
-
-
-def suffix(name: str) -> re.Pattern[str]:
-    """What a key of rank_pattern or alpha_pattern matches: whole module names that end so."""
-    return re.compile(rf"(?:.*\.)?(?:{name})")
 
 
 def require_targets(targets: str | tuple[str, ...], directory: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.chat.contract import fingerprint
 from harness.chat.template import ChatTokenizer, load_chat
 from harness.chat.tokenizer import GENERIC_TRUSTED
 from harness.errors import DataError, RecipeError
@@ -234,3 +235,13 @@ def test_a_limit_in_the_tokenizer_file_cuts_nothing(tmp_path: Path) -> None:
 def test_a_template_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"'chatlm': there is no file .*; did you mean 'chatml'"):
         load_chat(recipe(tmp_path, template="chatlm"))
+
+
+def test_a_version_is_rendered_as_it_was_trained() -> None:
+    own, alpaca = ChatTokenizer(POCKET), ChatTokenizer(POCKET, template="alpaca", kwargs={"a": 1})
+    contract = fingerprint(alpaca)
+    again = own.as_trained(contract, alpaca.template)
+    messages = [Message(role="user", content="hello")]
+    assert again.prompt_ids(messages) == alpaca.prompt_ids(messages) != own.prompt_ids(messages)
+    assert fingerprint(again) == contract
+    assert fingerprint(own) == fingerprint(ChatTokenizer(POCKET))

@@ -60,7 +60,7 @@ class Room:
                     return await generate(
                         items,
                         targets,
-                        chat=self.chat,
+                        chats={each.model: self.chat for each in targets},
                         serving=serving,
                         settings=SETTINGS.model_copy(update=settings),
                         max_context=max_context,

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from harness.errors import StoreError
-from harness.jsonio import file_digest, read_jsonl, write_json
+from harness.jsonio import append_jsonl, file_digest, read_jsonl, write_json
 from harness.release.gate import decide
-from harness.release.promote import Promotion, PromotionRefused, promote, rollback
+from harness.release.promote import (
+    Allowed,
+    Promotion,
+    PromotionRefused,
+    allow,
+    promote,
+    rollback,
+    split,
+)
 from harness.store import PUBLISHED, Store, version_id
+from harness.store.aliases import whoami
 from harness.types import SCHEMA, BaseInfo, ChatContract, Decision, Manifest
 from tests.release.build import Scores, compare_scores, make_gate
 
@@ -60,8 +69,9 @@ def decision_on(
 
 
 def ship(store: Store, decision: Decision, **keys: Any) -> Promotion:
-    key = store.record(decision, at="2030-01-01T00:00:00+00:00", run="r")
-    return promote(store, decision, key, alias="prod", at=AT, run="run-1", **keys)
+    store.record(decision, at="2030-01-01T00:00:00+00:00", run="r")
+    allowed = allow(store, decision.candidate, alias="prod", **keys)
+    return promote(store, allowed, at=AT, run="run-1")
 
 
 def log(store: Store) -> list[Any]:
@@ -80,6 +90,7 @@ def test_a_passing_decision_moves_the_alias(store: Store) -> None:
         "version": two,
         "previous": one,
         "at": AT,
+        "by": whoami(),
         "decision": store.record(decision, at="2030-01-01T00:00:00+00:00", run="r"),
         "run": "run-1",
         "override": None,
@@ -184,6 +195,81 @@ def test_rollback_after_a_crash_between_alias_and_log(store: Store) -> None:
     ship(store, decision_on(one, "pocket"))
     write_json(store.aliases_path, {"schema": SCHEMA, "aliases": {"prod": two}})
     assert rollback(store, "prod", AT).version == one
+
+
+def test_rollback_knows_the_rollbacks_of_older_logs(store: Store) -> None:
+    one, two, three = (publish(store, text) for text in "123")
+    for version, baseline in ((one, "pocket"), (two, one), (three, two)):
+        ship(store, decision_on(version, baseline))
+    old = {"alias": "prod", "version": two, "previous": three, "at": AT}
+    append_jsonl(store.log_path, old | {"decision": None, "run": None, "override": "rollback"})
+    write_json(store.aliases_path, {"schema": 1, "aliases": {"prod": two}})
+    assert rollback(store, "prod", AT).version == one
+
+
+def test_rollback_ends_a_split_and_keeps_the_version(store: Store) -> None:
+    one, two, three = (publish(store, text) for text in "123")
+    ship(store, decision_on(one, "pocket"))
+    ship(store, decision_on(two, one))
+    trial(store, decision_on(three, two), {two: 90, three: 10})
+    assert store.served("prod") == [one, two]
+    ended = rollback(store, "prod", AT)
+    assert (ended.version, ended.previous, ended.split) == (two, two, None)
+    assert store.splits() == {}
+    assert store.served("prod") == [one, two]
+    assert rollback(store, "prod", AT).version == one
+
+
+def trial(store: Store, decision: Decision, shares: dict[str, int], **keys: Any) -> Promotion:
+    store.record(decision, at=AT, run="r")
+    found = {decision.candidate: allow(store, decision.candidate, alias="prod", **keys)}
+    return split(store, "prod", shares, found, at=AT)
+
+
+def test_a_split_remembers_the_decisions_that_allowed_it(store: Store) -> None:
+    one, two = publish(store, "1"), publish(store, "2")
+    ship(store, decision_on(one, "pocket"))
+    decision = decision_on(two, one)
+    done = trial(store, decision, {one: 3, two: 1})
+    assert done.split == store.splits()["prod"] == {one: 3, two: 1}
+    assert store.resolve("prod") == one
+    entry = log(store)[-1]
+    assert entry["decisions"] == {two: store.record(decision, at=AT, run="r")}
+    assert (entry["split"], entry["by"]) == ({one: 3, two: 1}, whoami())
+
+
+def test_a_split_by_an_override_keeps_the_reason(store: Store) -> None:
+    one, two = publish(store, "1"), publish(store, "2")
+    ship(store, decision_on(one, "pocket"))
+    trial(store, decision_on(two, one, WORSE), {one: 3, two: 1}, override="INC-7")
+    assert log(store)[-1]["override"] == "INC-7"
+
+
+def test_promoting_the_stable_version_ends_its_split(store: Store) -> None:
+    one, two = publish(store, "1"), publish(store, "2")
+    ship(store, decision_on(one, "pocket"))
+    trial(store, decision_on(two, one), {one: 90, two: 10})
+    assert ship(store, decision_on(one, "pocket")).previous == one
+    assert store.splits() == {}
+    assert ship(store, decision_on(two, one)).previous == one
+    assert store.served("prod") == [one, two]
+
+
+def test_a_version_that_was_never_judged_needs_an_override(store: Store) -> None:
+    one = publish(store, "1")
+    with pytest.raises(StoreError, match="no decision about it"):
+        allow(store, one, alias="prod")
+    allowed = allow(store, one, alias="prod", override="imported, judged elsewhere")
+    assert promote(store, allowed, at=AT, run=None).decision is None
+    assert store.resolve("prod") == one
+
+
+def test_an_alias_that_moved_while_servers_were_asked_is_not_moved_again(store: Store) -> None:
+    one, two = publish(store, "1"), publish(store, "2")
+    allowed = Allowed("prod", one, None, None, "in a hurry")
+    ship(store, decision_on(two, "pocket"))
+    with pytest.raises(StoreError, match=f"moved to {two} a moment ago"):
+        promote(store, allowed, at=AT, run=None)
 
 
 def test_rollback_without_any_log(store: Store) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.jsonio import file_digest
+from harness.jsonio import digest, file_digest
 from harness.store import Store, base_digest
-from serve.config import template_digest
 from tests.serve.fakes import publish
 
 KWARGS = {"mood": "plain"}
@@ -30,8 +30,13 @@ def random_adapter(base_dir: Path, seed: int, *, scale: float = 0.2) -> dict[str
             weights.data = scale * torch.randn(weights.shape, generator=generator)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        names = ("adapter_config.json", "adapter_model.safetensors")
-        return {name: (Path(folder) / name).read_bytes() for name in names}
+        config_path, weights_path = (
+            Path(folder) / name for name in ("adapter_config.json", "adapter_model.safetensors")
+        )
+        values = json.loads(config_path.read_text())
+        values["base_model_name_or_path"] = "pocket"  # as the manifest says
+        config_path.write_text(json.dumps(values))
+        return {path.name: path.read_bytes() for path in (config_path, weights_path)}
 
 
 def prompt_logprobs(
@@ -55,12 +60,19 @@ def prompt_logprobs(
 
 
 def publish_adapter(
-    store: Store, name: str, base_dir: Path, files: dict[str, bytes], **different: Any
+    store: Store,
+    name: str,
+    base_dir: Path,
+    files: dict[str, bytes],
+    *,
+    source: str | None = None,
+    **different: Any,
 ) -> str:
-    """The adapter as a version that fits a server of `base_dir`, but for what is `different`."""
-    template = (base_dir / "chat_template.jinja").read_bytes()
+    """The adapter as a version that fits a server of `base_dir`, but for what is `different`.
+    `source`: its chat template; None: the base's own."""
+    template = source.encode() if source else (base_dir / "chat_template.jinja").read_bytes()
     facts = {
-        "template": template_digest(base_dir, None),
+        "template": digest(template),
         "config": file_digest(base_dir / "config.json"),
         "weights": base_digest(base_dir),
         "kwargs": KWARGS,

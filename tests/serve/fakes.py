@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from harness.jsonio import digest
 from harness.store import PUBLISHED, Store, version_id
-from harness.types import BaseInfo, ChatContract, Manifest
+from harness.types import BaseInfo, ChatContract, Manifest, ProbeRow
 from serve.asgi import Message, Receive, Scope, Send
 from serve.config import Served
 from serve.middleware import VersionMiddleware
@@ -25,13 +26,14 @@ WEIGHTS = digest([])
 """Of a base's folder without any files."""
 
 
-def served(home: Path, *, max_versions: int = 4) -> Served:
+def served(home: Path, *, max_versions: int = 4, keys: Path | None = None) -> Served:
     return Served(
         home=home,
         base_dir=home / "base",
         base_name="pocket",
         dtype="float32",
         url="http://127.0.0.1:8000",
+        keys=keys,
         max_running=max_versions,
         template=TEMPLATE,
         base_config=CONFIG,
@@ -51,6 +53,8 @@ def publish(
     weights: str = WEIGHTS,
     kwargs: dict[str, Any] | None = None,
     rank: int = 8,
+    stop_ids: tuple[int, ...] = (2,),
+    probes: tuple[ProbeRow, ...] = (),
 ) -> str:
     """Put a version into the store as training would; returns its id."""
     staged = store.staging_dir(name)
@@ -62,7 +66,7 @@ def publish(
         kwargs=kwargs or {},
         tokenizer="t",
         special="s",
-        stop_ids=(2,),
+        stop_ids=stop_ids,
         probes="p",
     )
     manifest = Manifest(
@@ -78,26 +82,37 @@ def publish(
         packages={},
         n_rows=1,
         n_steps=1,
-        probes=(),
+        probes=probes,
     )
     return store.add(staged, manifest)
 
 
 def published(store: Store, name: str, **different: Any) -> str:
-    """A version with made-up contents."""
-    files = {file_name: f"{name} {file_name}".encode() for file_name in PUBLISHED}
-    files["adapter_model.safetensors"] = safetensors("model.layers.0.q_proj.lora_A.weight")
-    return publish(store, name, files, **different)
+    """A version with a made-up adapter, for a base whose folder has no weights."""
+    return publish(store, name, made_up(name, different.get("rank", 8)), **different)
 
 
-def safetensors(*names: str) -> bytes:
-    """A safetensors file of 2 × 2 zeros."""
-    header = {
-        name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [16 * index, 16 * index + 16]}
-        for index, name in enumerate(names)
-    }
+def made_up(name: str, rank: int = 8, module: str = "q_proj") -> dict[str, bytes]:
+    """Published file name → contents of an adapter of one small module, as PEFT would write it."""
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": [module]}
+    prefix = f"base_model.model.model.layers.0.{module}"
+    shapes = {f"{prefix}.lora_A.weight": (rank, 2), f"{prefix}.lora_B.weight": (2, rank)}
+    contents = (
+        json.dumps(config).encode(),
+        safetensors(shapes, fill=1.0),
+        f"{name}'s template".encode(),
+    )
+    return dict(zip(PUBLISHED, contents, strict=True))
+
+
+def safetensors(shapes: Mapping[str, tuple[int, ...]], *, fill: float = 0.0) -> bytes:
+    """A safetensors file of float32 tensors of these shapes, filled with one number."""
+    header, data = dict[str, Any](), b""
+    for name, shape in shapes.items():
+        start, data = len(data), data + struct.pack("<f", fill) * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(16 * len(names))
+    return struct.pack("<Q", len(text)) + text + data
 
 
 class FakeEngine:
@@ -138,6 +153,8 @@ class Beneath:
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
         self.bodies: list[bytes] = []
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,7 +166,9 @@ class Beneath:
         self.bodies.append((await receive()).get("body", b""))
         if self.gate:
             await self.gate.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if self.failure:
+            raise self.failure
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
         await send({"type": "http.response.body", "body": b'{"beneath":', "more_body": True})
         await send({"type": "http.response.body", "body": b"true}", "more_body": False})
 
@@ -165,7 +184,9 @@ async def started(middleware: VersionMiddleware) -> AsyncIterator[list[Message]]
     async def send(message: Message) -> None:
         sent.append(message)
 
-    app = SimpleNamespace(state=SimpleNamespace())
+    config = SimpleNamespace(timeout_graceful_shutdown=None)
+    server = SimpleNamespace(should_exit=False, config=config)
+    app = SimpleNamespace(state=SimpleNamespace(server=server))
     await middleware({"type": "lifespan", "app": app}, receive, send)
     yield sent
 
@@ -177,8 +198,11 @@ async def ask(
     body: bytes | Sequence[bytes] = b"",
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> Answer:
-    """One request; a sequence of bodies arrives in pieces."""
+    """One request from this machine, of JSON unless the headers say otherwise; a sequence of
+    bodies arrives in pieces."""
     pieces = [body] if isinstance(body, bytes) else list(body)
+    names = [name.lower() for name, _ in headers]
+    kind = [] if b"content-type" in names else [(b"content-type", b"application/json")]
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -189,12 +213,12 @@ async def ask(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
-    await middleware(scope, receive, send)
+    scope = {"type": "http", "method": method, "path": path, "headers": [*kind, *headers]}
+    await middleware(scope | {"client": ("127.0.0.1", 1)}, receive, send)
     if not sent:
         return Answer(0, {}, [])
-    names = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], names, [message["body"] for message in sent[1:]])
+    found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], found, [message["body"] for message in sent[1:]])
 
 
 def chat(model: str, **fields: Any) -> bytes:

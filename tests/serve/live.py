@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import harness
-from harness.server import Server, ServerSpec, running
+from harness.server import Server, ServerSpec, running, usable_port
 from harness.store import Store
 from tests.serve.adapters import KWARGS, publish_adapter, random_adapter
 
@@ -46,12 +46,15 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     files = (random_adapter(POCKET_BASE, 1), random_adapter(POCKET_BASE, 2))
     alpha = publish_adapter(store, "alpha", POCKET_BASE, files[0])
     beta = publish_adapter(store, "beta", POCKET_BASE, files[1])
+    port = usable_port(None)
     spec = ServerSpec(
         home=store.home,
         base_dir=POCKET_BASE,
         base_name="pocket",
         max_context=MAX_CONTEXT,
         kwargs=KWARGS,
+        port=port,
+        url=f"http://127.0.0.1:{port}",  # among the store's replicas
     )
     with running(spec, log_path=folder / "server.log") as server:
         yield Live(server, store, POCKET_BASE, (alpha, beta), files)

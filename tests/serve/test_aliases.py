@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.jsonio import write_json
 from harness.store import Store
-from serve.aliases import Aliases
+from serve.aliases import Aliases, Table
 from tests.serve.fakes import published
+
+ZERO = b'{"aliases": {"prod": "a"}, "splits": {"prod": {"a": 1, "b": 0}}}'
 
 
 def test_absent_file_is_no_aliases_and_its_arrival_is_seen(tmp_path: Path) -> None:
@@ -32,8 +36,84 @@ def test_every_move_is_seen_even_at_the_same_size_and_time(tmp_path: Path) -> No
         assert aliases.current() == {"prod": f"bot@{digit * 12}"}
 
 
+def keys(n: int = 4000) -> list[str]:
+    return [f"user {number}" for number in range(n)]
+
+
+def picked(**shares: int) -> list[str | None]:
+    table = Table({"prod": "a"}, {"prod": shares})
+    return [table.pick("prod", key) for key in keys()]
+
+
+def test_a_split_gives_every_version_its_share_and_every_key_one_version() -> None:
+    answers = picked(a=70, b=20, c=10)
+    assert answers == picked(c=10, a=70, b=20)
+    counts = Counter(answers)
+    for version, share in {"a": 0.7, "b": 0.2, "c": 0.1}.items():
+        spread = 5 * (len(answers) * share * (1 - share)) ** 0.5  # five standard deviations
+        assert abs(counts[version] - len(answers) * share) < spread
+
+
 @pytest.mark.parametrize(
-    "damage", [b"", b'{"schema": 1, "alia', b"[]", b'{"aliases": {"prod": 3}}', b"\xff\xfe"]
+    ("before", "after"),
+    [
+        ({"a": 90, "b": 10}, {"a": 50, "b": 50}),
+        ({"a": 80, "b": 10, "c": 10}, {"a": 50, "b": 40, "c": 10}),
+        ({"a": 90, "b": 10}, {"a": 9, "b": 1}),
+        ({"a": 90, "b": 10}, {"a": 80, "b": 10, "c": 10}),
+    ],
+)
+def test_when_weights_change_a_key_moves_only_to_a_version_that_grew_against_its_own(
+    before: dict[str, int], after: dict[str, int]
+) -> None:
+    pairs = zip(picked(**before), picked(**after), strict=True)
+    moved = {(str(old), str(new)) for old, new in pairs if old != new}
+    grew = {
+        (old, new)
+        for old in before
+        for new in after
+        if after[new] * before[old] > before.get(new, 0) * after[old]
+    }
+    assert moved == grew
+
+
+def test_two_aliases_are_split_apart_from_each_other() -> None:
+    shares = {"a": 50, "b": 50}
+    table = Table({"x": "a", "y": "a"}, {"x": shares, "y": shares})
+    same = sum(table.pick("x", key) == table.pick("y", key) for key in keys())
+    assert abs(same - 2000) < 5 * 1000**0.5
+
+
+def test_what_is_not_split_is_answered_by_its_version_and_what_is_no_alias_by_none() -> None:
+    table = Table({"prod": "a", "other": "b"}, {"prod": {"a": 1, "b": 1}})
+    assert table.pick("other", "any") == "b"
+    assert table.pick("nobody", "any") is None
+
+
+def test_a_refresh_sees_what_a_stat_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems behave: attributes are fresh only once the file was opened."""
+    path = tmp_path / "aliases.json"
+    write_json(path, {"schema": 1, "aliases": {"prod": "old"}})
+    aliases, stat, opened = Aliases(path), path.stat(), Path.open
+    assert aliases.current() == {"prod": "old"}
+    write_json(path, {"schema": 2, "aliases": {"prod": "new"}, "splits": {}})
+
+    with monkeypatch.context() as cached:
+        cached.setattr(Path, "stat", lambda self: stat)
+
+        def open_(self: Path, mode: str) -> Any:
+            cached.undo()
+            return opened(self, mode)
+
+        cached.setattr(Path, "open", open_)
+        assert aliases.current() == {"prod": "old"}
+        assert aliases.refresh().aliases == {"prod": "new"}
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b'{"schema": 1, "alia', b"[]", b'{"aliases": {"prod": 3}}', b"\xff\xfe", ZERO]
 )
 def test_damage_keeps_the_last_good_map(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "aliases.json"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,14 +119,31 @@ def test_the_environment_opens_nothing_and_asks_nobody(base_dir: Path) -> None:
     assert Served.from_environment(seen) == served(options(base_dir), cpu=True)
     del seen["HARNESS_SERVE"]
     assert seen == {
-        "VLLM_PLUGINS": "",
+        "VLLM_PLUGINS": "harness",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
         "HF_HUB_OFFLINE": "1",
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
+
+
+def test_without_its_plugin_nothing_is_served(
+    base_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*values: str) -> None:
+        entries = [SimpleNamespace(value=value) for value in values]
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: entries)
+
+    found()
+    with pytest.raises(EnvironmentFault, match="not installed") as caught:
+        environment(options(base_dir), {}, cpu=True)
+    assert "pip install -e ." in str(caught.value.hint)
+    found("serve.plugin:protect", "other:plugin")
+    with pytest.raises(EnvironmentFault, match="other:plugin"):
+        environment(options(base_dir), {}, cpu=True)
 
 
 def test_a_gpu_keeps_its_processes_and_threads(base_dir: Path) -> None:
@@ -149,6 +167,27 @@ def test_on_the_cpu_one_slot_stays_empty(base_dir: Path) -> None:
         small = options(base_dir, **given)
         assert pairs(vllm_argv(small, cpu=True))["--max-loras"] == str(loras)
         assert served(small, cpu=True).max_versions < loras
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("given", [{}, {"max_loras": 4, "max_cpu_loras": 4}, {"max_cpu_loras": 3}])
+def test_whoever_has_its_turn_finds_room(base_dir: Path, cpu: bool, given: dict[str, int]) -> None:
+    seen = served(options(base_dir, **{"max_loras": 3} | given), cpu=cpu)
+    assert 1 <= seen.max_running <= seen.max_versions
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--data-parallel-size", "2"),
+        ("--tensor-parallel-size", "2", "--pipeline-parallel-size=2"),
+        ("--nnodes", "2", "--node-rank", "0", "--master-addr", "10.0.0.1"),
+        ("--data-parallel-address", "10.0.0.1", "--data-parallel-rpc-port", "13345"),
+    ],
+)
+def test_vllms_own_ways_to_more_machines_pass(base_dir: Path, flags: tuple[str, ...]) -> None:
+    argv = vllm_argv(options(base_dir, extra=flags), cpu=False)
+    assert argv[-len(flags) :] == list(flags)
 
 
 def test_the_template_is_the_one_vllm_will_use(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,10 +48,6 @@ def fresh(live: Live, name: str, which: int = 0, **different: Any) -> str:
     return publish_adapter(live.store, name, live.base_dir, live.files[which], **different)
 
 
-def point(live: Live, alias: str, version: str) -> None:
-    live.store.move_alias(alias, version, at="now", decision=None, run=None)
-
-
 def test_versions_published_while_it_runs_are_served(live: Live, client: httpx.Client) -> None:
     alpha, beta = live.versions
     answer = complete(client, alpha)
@@ -66,57 +60,6 @@ def test_versions_published_while_it_runs_are_served(live: Live, client: httpx.C
     listed = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
     assert {"pocket", alpha, beta, late} <= listed.keys()
     assert listed[alpha]["max_model_len"] == MAX_CONTEXT
-
-
-def test_moving_the_alias_under_load_gives_no_error_and_no_stale_answer(
-    live: Live, client: httpx.Client
-) -> None:
-    versions = fresh(live, "flip", 0), fresh(live, "flip", 1)
-    expected = {version: say(client, version) for version in versions}
-    assert len(set(expected.values())) == 2
-    point(live, "prod", versions[0])
-    moves = [(0.0, versions[0])]
-    """When a move had certainly not begun yet, and its target."""
-    ends = [0.0]
-    wrong: list[str] = []
-    seen: list[str] = []
-    stop = threading.Event()
-
-    def possible(started: float, ended: float) -> set[str]:
-        """What may answer a request: the move that ended before it, or one that overlaps it."""
-        last = max(index for index, end in enumerate(list(ends)) if end <= started)
-        return {target for begin, target in list(moves)[last:] if begin <= ended}
-
-    def ask_on() -> None:
-        with live.client() as own:
-            while not stop.is_set():
-                started = time.monotonic()
-                answer = complete(own, "prod")
-                if answer.status_code != 200:
-                    wrong.append(answer.text)
-                    continue
-                version = answer.json()["model"]
-                seen.append(version)
-                if version not in possible(started, time.monotonic()):
-                    wrong.append(f"{version} is stale")
-                if answer.json()["choices"][0]["text"] != expected[version]:
-                    wrong.append(f"{version} did not say this")
-
-    threads = [threading.Thread(target=ask_on) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for turn in range(8):
-        time.sleep(0.4)
-        target = versions[(turn + 1) % 2]
-        moves.append((time.monotonic(), target))
-        point(live, "prod", target)
-        ends.append(time.monotonic())
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-    assert set(seen) == set(versions)
-    assert len(seen) > 8
 
 
 def test_the_base_stays_itself_in_a_batch_with_many_versions(

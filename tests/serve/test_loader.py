@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import serve.loader
-from harness.store import PUBLISHED, Store, base_digest
+from harness.store import Store, base_digest
 from serve.asgi import Refusal
 from serve.loader import Loader
 from serve.metrics import Metrics
@@ -18,11 +18,14 @@ from tests.serve.fakes import (
     CONFIG,
     WEIGHTS,
     FakeEngine,
+    made_up,
     publish,
     published,
     safetensors,
     served,
 )
+
+BASE = {"model.layers.0.q_proj.weight": (2, 2)}
 
 
 @pytest.fixture
@@ -99,6 +102,40 @@ def test_the_engines_words_reach_the_client_and_it_is_not_asked_again_at_once(
 
     asyncio.run(scenario())
     assert engine.loaded == [version]
+
+
+def test_refusals_are_forgotten_so_that_any_number_of_them_costs_nothing(
+    store: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, now = make(engine, store), 0.0
+    monkeypatch.setattr(serve.loader, "monotonic", lambda: now)
+    engine.failure = ValueError("no")
+
+    async def scenario() -> None:
+        nonlocal now
+        for number in range(20):
+            await refused(loader.ensure(published(store, f"bot-{number}")))
+            now += serve.loader.REFUSED_S
+            assert len(loader._refused) == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_fails_to_unload_refuses_the_next(store: Store, engine: FakeEngine) -> None:
+    first, second = published(store, "a"), published(store, "b")
+    loader = make(engine, store, max_versions=1)
+
+    async def failing(version: str) -> None:
+        raise RuntimeError("engine dead")
+
+    async def scenario() -> None:
+        await loader.ensure(first)
+        engine.unload = failing  # type: ignore[method-assign]
+        refusal = await refused(loader.ensure(second))
+        assert refusal.status == 503
+        assert "engine dead" in str(refusal)
+
+    asyncio.run(scenario())
 
 
 def test_a_version_published_after_it_was_missed_is_served(
@@ -192,7 +229,7 @@ def test_the_base_is_what_it_was_at_the_first_load_and_is_read_once(
     base_dir = served(store.home).base_dir
     base_dir.mkdir(parents=True)
     (base_dir / "config.json").write_text("{}")
-    (base_dir / "model.safetensors").write_bytes(b"weights")
+    (base_dir / "model.safetensors").write_bytes(safetensors(BASE))
     names: list[Path] = []
 
     def counted(path: Path) -> str:
@@ -206,7 +243,7 @@ def test_the_base_is_what_it_was_at_the_first_load_and_is_read_once(
 
     async def scenario() -> None:
         await asyncio.gather(loader.ensure(first), loader.ensure(second))
-        (base_dir / "model.safetensors").write_bytes(b"others!")
+        (base_dir / "model.safetensors").write_bytes(safetensors(BASE, fill=1.0))
         await loader.ensure(third)
 
     asyncio.run(scenario())
@@ -235,14 +272,30 @@ def test_a_base_that_cannot_be_read_is_tried_again(
 
 
 def test_an_adapter_of_the_output_head_is_refused(store: Store, engine: FakeEngine) -> None:
-    files = dict.fromkeys(PUBLISHED, b"{}")
-    files["adapter_model.safetensors"] = safetensors(
-        "base_model.model.model.layers.0.mlp.q_proj.lora_A.weight",
-        "base_model.model.lm_head.lora_A.weight",
-    )
+    files = made_up("bot", module="lm_head")
     refusal = asyncio.run(refused(make(engine, store).ensure(publish(store, "bot", files))))
     assert refusal.status == 409
     assert "changes lm_head; this server accepts: down_proj, q_proj" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("different", "words"),
+    [
+        ({"rank": 4}, "rank 8, its manifest says 4"),
+        ({"weights": b"none"}, "adapter_model.safetensors is damaged or cut short"),
+    ],
+)
+def test_an_unfit_adapter_that_was_published_all_the_same_never_reaches_the_engine(
+    store: Store, engine: FakeEngine, different: dict[str, Any], words: str
+) -> None:
+    files = made_up("bot")
+    if "weights" in different:
+        files["adapter_model.safetensors"] = different.pop("weights")
+    version = publish(store, "bot", files, **different)
+    refusal = asyncio.run(refused(make(engine, store).ensure(version)))
+    assert refusal.status == 503
+    assert f"{version}: {words}" in str(refusal)
+    assert engine.loads == []
 
 
 def test_the_difference_names_what_this_server_has(store: Store, engine: FakeEngine) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,17 @@ import pytest
 
 import serve.middleware
 from harness.errors import EnvironmentFault
-from harness.store import Store
-from serve.middleware import GENERATING, MAX_BODY_BYTES, VersionMiddleware
+from serve.asgi import MAX_BODY_BYTES
+from serve.middleware import GENERATING, VersionMiddleware
 from tests.serve.fakes import (
     Answer,
     Beneath,
-    FakeEngine,
     ask,
     chat,
     published,
-    served,
     started,
 )
-
-CHAT = "/v1/chat/completions"
-
-
-class Room:
-    """A middleware with its store, its engine and the application beneath."""
-
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.store = Store(home)
-        self.engine = FakeEngine()
-        self.beneath = Beneath()
-        for key, value in served(home).to_environment().items():
-            monkeypatch.setenv(key, value)
-        monkeypatch.setattr(serve.middleware, "Engine", lambda state: self.engine)
-        self.middleware = VersionMiddleware(self.beneath)
-
-    def point(self, alias: str, version: str) -> None:
-        self.store.move_alias(alias, version, at="now", decision=None, run=None)
-
-    async def post(
-        self, body: bytes | Sequence[bytes], path: str = CHAT, headers: Sequence[Any] = ()
-    ) -> Answer:
-        async with started(self.middleware):
-            return await ask(self.middleware, "POST", path, body, headers)
-
-    def asked(self) -> dict[str, Any]:
-        return dict(json.loads(self.beneath.bodies[-1]))
+from tests.serve.room import CHAT, Room
 
 
 @pytest.fixture
@@ -86,12 +57,10 @@ def test_the_answer_is_passed_on_piece_by_piece(room: Room) -> None:
 def test_other_fields_keep_their_bytes_and_the_length_is_right(room: Room) -> None:
     version = published(room.store, "bot")
     room.point("prod", version)
-    body = (
-        b'{"temperature": 0.10, "seed": 12345678901234567890123, "x": "\\u00e9", "model": "prod"}'
-    )
+    body = b'{"temperature": 0.10, "seed": 9223372036854775807, "x": "\\u00e9", "model": "prod"}'
     asyncio.run(room.post([body[:20], body[20:]], headers=[(b"Content-Length", b"%d" % len(body))]))
     seen = room.beneath.bodies[-1]
-    for kept in (b"0.10", b"12345678901234567890123", b'"\\u00e9"'):
+    for kept in (b"0.10", b"9223372036854775807", b'"\\u00e9"'):
         assert kept in seen
     lengths = [v for k, v in room.beneath.scopes[-1]["headers"] if k.lower() == b"content-length"]
     assert lengths == [b"%d" % len(seen)]
@@ -102,15 +71,7 @@ def test_two_models_in_one_body_are_one_for_everybody(room: Room) -> None:
     body = b'{"model": "nobody", "mod\\u0065l": "' + version.encode() + b'"}'
     assert asyncio.run(room.post(body)).status == 200
     assert room.beneath.bodies[-1].count(b"model") == 1
-    assert room.asked() == {"model": version}
-
-
-def test_amazon_headers_do_not_choose_the_adapter(room: Room) -> None:
-    headers = [(b"X-Amzn-SageMaker-Adapter-Identifier", b"other"), (b"x-kept", b"yes")]
-    asyncio.run(room.post(chat("pocket"), headers=headers))
-    names = [name for name, _ in room.beneath.scopes[-1]["headers"]]
-    assert b"x-kept" in names
-    assert not [name for name in names if name.lower().startswith(b"x-amzn")]
+    assert room.asked()["model"] == version
 
 
 @pytest.mark.parametrize(
@@ -309,3 +270,98 @@ def test_without_its_launcher_the_middleware_does_not_run(monkeypatch: pytest.Mo
     monkeypatch.delenv("HARNESS_SERVE", raising=False)
     with pytest.raises(EnvironmentFault, match="HARNESS_SERVE"):
         VersionMiddleware(Beneath())
+
+
+def test_an_error_beneath_is_answered_and_logged_without_its_words(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.beneath.failure = ValueError("what the client said")
+    answer = asyncio.run(room.post(chat("pocket")))
+    assert answer.status == 500
+    assert answer.json()["error"]["type"] == "InternalServerError"
+    assert answer.headers["x-request-id"] in caplog.text
+    assert "ValueError at" in caplog.text
+    assert "what the client said" not in caplog.text + str(answer)
+
+
+@pytest.mark.parametrize(
+    "field", ["stream_options", "chat_template_kwargs", "messages", "user", "x"]
+)
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900])
+def test_depth_is_no_way_to_break_it(room: Room, field: str, deep: str) -> None:
+    body = b'{"model": "pocket", "%s": %s}' % (field.encode(), deep.encode())
+    assert asyncio.run(room.post(body)).status in (200, 400)
+
+
+def test_one_model_is_described_by_any_of_its_names(room: Room) -> None:
+    version = published(room.store, "bot")
+    room.point("prod", version)
+    for name, root in {"pocket": "pocket", "prod": version, version: version}.items():
+        card = asyncio.run(room.get(f"/v1/models/{name}")).json()
+        assert (card["id"], card["root"]) == (name, root)
+    missing = asyncio.run(room.get("/v1/models/prodd"))
+    assert missing.status == 404
+    assert "did you mean 'prod'" in missing.json()["error"]["message"]
+
+
+def test_a_key_for_some_models_learns_nothing_of_the_others(room: Room, tmp_path: Path) -> None:
+    version = published(room.store, "bot")
+    room.point("prod", version)
+    key = "a-scoped-horse-battery"
+    path = tmp_path / "keys.toml"
+    path.write_text(f'[[key]]\nname = "support"\nsecret = "{key}"\nmodels = ["prod"]\n')
+    room.use_keys(path)
+    headers = [(b"authorization", f"Bearer {key}".encode())]
+    assert asyncio.run(room.post(chat("prod"), headers=headers)).status == 200
+    listed = asyncio.run(room.get("/v1/models", headers)).json()
+    assert [card["id"] for card in listed["data"]] == ["prod"]
+    seen = set()
+    for name in ("bot", "pocket", "nobody"):
+        refused = asyncio.run(room.post(chat(name), headers=headers))
+        carded = asyncio.run(room.get(f"/v1/models/{name}", headers))
+        for answer in (refused, carded):
+            assert answer.status == 403
+            seen.add(answer.json()["error"]["message"].replace(name, "<name>"))
+    assert len(seen) == 1
+    exact = asyncio.run(room.post(chat(version), headers=headers))
+    absent = asyncio.run(room.post(chat("bot@" + "0" * 12), headers=headers))
+    assert exact.status == absent.status == 403
+
+
+def test_routes_for_administrators_need_an_admin_key(room: Room) -> None:
+    version = published(room.store, "bot")
+    user, admin = "a-user-horse-battery", "an-admin-horse-battery"
+    room.lock(user, admin)
+
+    async def statuses(key: str | None) -> list[int]:
+        headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+        asked = [("GET", "/metrics", b""), ("GET", "/admin/status", b"")]
+        asked += [("POST", "/admin/warm", chat(version)), ("GET", "/admin/warm", b"")]
+        async with started(room.middleware):
+            answers = [await ask(room.middleware, *each, headers) for each in asked]
+        return [answer.status for answer in answers]
+
+    assert asyncio.run(statuses(None)) == [401] * 4
+    assert asyncio.run(statuses(user)) == [403, 403, 403, 404]
+    assert asyncio.run(statuses(admin)) == [200, 200, 200, 404]
+
+
+def test_who_started_the_server_is_told_its_process_and_nobody_else_is(room: Room) -> None:
+    sent = []
+
+    async def health(client: object) -> dict[bytes, bytes]:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        sent.clear()
+        scope = {"type": "http", "method": "GET", "path": "/health", "headers": []}
+        await room.middleware(scope | {"client": client}, receive, send)
+        return dict(sent[0]["headers"])
+
+    assert b"x-harness-pid" in asyncio.run(health(("127.0.0.1", 9)))
+    assert b"x-harness-pid" in asyncio.run(health(("::1", 9)))
+    for client in (("10.0.0.7", 9), None, ("somewhere", 9)):
+        assert b"x-harness-pid" not in asyncio.run(health(client))

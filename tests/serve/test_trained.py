@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ def kto_on_some_layers(folder: Path) -> Path:
 def test_served_log_probabilities_are_those_of_peft(live: Live, tmp_path: Path, make: Any) -> None:
     adapter_dir = make(tmp_path)
     files = {name: (adapter_dir / name).read_bytes() for name in FILES}
-    version = publish_adapter(live.store, "trained", live.base_dir, files)
+    config = json.loads(files["adapter_config.json"]) | {"base_model_name_or_path": "pocket"}
+    files["adapter_config.json"] = json.dumps(config).encode()
+    rank = max([config["r"], *config["rank_pattern"].values()])
+    version = publish_adapter(live.store, "trained", live.base_dir, files, rank=rank)
     body = {"model": version, "prompt": PROMPTS, "prompt_logprobs": 0, "max_tokens": 1}
     with live.client() as client:
         answer = client.post("/v1/completions", json=body)

@@ -20,6 +20,7 @@ from harness.training.launch import train
 from harness.training.prepare import prepare
 from harness.training.publish import publish
 from tests.chat.templates import POCKET
+from tests.store.build import save_base
 from tests.training.conftest import Finished
 from tests.training.recipes import chats, make_recipe, write_rows
 
@@ -212,8 +213,8 @@ def with_nothing(tensors: Tensors) -> Tensors:
         (with_nan, "not finite"),
         (with_zero_b, "does nothing"),
         (without_one_side, "has only lora_A"),
-        (of_another_rank, "not a LoRA of rank 8"),
-        (with_full_module, "lm_head.weight is not a LoRA tensor"),
+        (of_another_rank, "are not a LoRA of rank 8"),
+        (with_full_module, "lm_head.weight': is not a LoRA tensor"),
         (with_nothing, "no LoRA tensors"),
     ],
 )
@@ -230,6 +231,39 @@ def test_an_unfit_adapter_is_refused(
     with pytest.raises(EnvironmentFault, match=expected):
         publish(finished.recipe, finished.prepared, tmp_path / "job", store)
     assert store.versions() == []
+
+
+def test_evidence_that_is_not_finite_is_refused(
+    finished: Finished, store: Store, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.job_dir, tmp_path / "job")
+    path = JobDir(tmp_path / "job").probes
+    evidence = json.loads(path.read_text())
+    evidence[3]["logprobs"][0] = float("nan")
+    path.write_text(json.dumps(evidence))
+    with pytest.raises(EnvironmentFault, match=r"rows\.jsonl:.*: its log-probabilities are not"):
+        publish(finished.recipe, finished.prepared, tmp_path / "job", store)
+    assert store.versions() == []
+    assert not any((store.home / "staging").iterdir())
+
+
+def test_an_adapter_without_its_weights_is_refused(
+    finished: Finished, store: Store, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.job_dir, tmp_path / "job")
+    (JobDir(tmp_path / "job").adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(EnvironmentFault, match=r"adapter_model\.safetensors is missing"):
+        publish(finished.recipe, finished.prepared, tmp_path / "job", store)
+
+
+def test_an_adapter_of_another_base_is_refused(
+    finished: Finished, store: Store, tmp_path: Path
+) -> None:
+    other = save_base(tmp_path / "other")
+    prepared = finished.prepared._replace(base_dir=other)
+    with pytest.raises(EnvironmentFault, match="the trained adapter is refused") as caught:
+        publish(finished.recipe, prepared, finished.job_dir, store)
+    assert "changes a matrix of shape" in str(caught.value) or "no matrix" in str(caught.value)
 
 
 def test_an_unfinished_or_foreign_job_is_refused(
