@@ -16,7 +16,7 @@ from harness.errors import ContractError, DataError
 from harness.evaluation import generate as generating
 from harness.evaluation import judge as judging
 from harness.evaluation.cache import Cache
-from harness.evaluation.client import Client, key_from_env
+from harness.evaluation.client import Client, key_from_env, server_key
 from harness.evaluation.probe import ProbeReport, probe
 from harness.plan import Plan, Sides, chat_of
 from harness.progress import Reporter
@@ -83,9 +83,7 @@ async def gather(
 ) -> Evidence:
     settings, judge_settings = plan.recipe.eval, plan.recipe.judge
     with Cache(store.home / "cache.sqlite") as cache:
-        async with Client(
-            endpoint, concurrency=settings.concurrency, timeout_s=OWN_TIMEOUT_S
-        ) as client:
+        async with _own_client(plan, endpoint) as client:
             report, refused = await _probe(plan, store, sides, run, client, reporter)
             sides = _without(sides, refused)
             targets, chats = _targets(plan, sides), chats_of(plan, store, sides)
@@ -213,11 +211,20 @@ def _targets(plan: Plan, sides: Sides) -> list[Target]:
     return targets
 
 
+def _own_client(plan: Plan, endpoint: str) -> Client:
+    """For the server that serves the sides."""
+    return Client(
+        endpoint,
+        api_key=server_key(),
+        concurrency=plan.recipe.eval.concurrency,
+        timeout_s=OWN_TIMEOUT_S,
+    )
+
+
 def _judge_client(plan: Plan, endpoint: str) -> Client:
     settings = plan.recipe.judge
     if settings.endpoint is None:
-        concurrency = plan.recipe.eval.concurrency
-        return Client(endpoint, concurrency=concurrency, timeout_s=OWN_TIMEOUT_S)
+        return _own_client(plan, endpoint)
     return Client(
         settings.endpoint,
         api_key=key_from_env(settings.api_key_env, settings.endpoint),

@@ -21,7 +21,7 @@ import yaml
 from harness import jsonio, retention, server
 from harness.errors import ContractError, DataError, EndpointError
 from harness.evaluation.cache import Cache
-from harness.evaluation.client import key_from_env, require_access
+from harness.evaluation.client import key_from_env, require_access, server_key
 from harness.evidence import Evidence, compared, gather, recall
 from harness.outcome import Outcome, command_line, write_reports
 from harness.plan import Plan, Sides, check_names, choose_sides, make_plan
@@ -89,7 +89,7 @@ def require_server(plan: Plan, store: Store) -> None:
         pass
     compute = plan.recipe.compute
     if compute.endpoint:
-        server.attach(compute.endpoint, plan.base_name)
+        server.attach(compute.endpoint, plan.base_name, server_key())
     else:
         server.usable_port(compute.port)
     judge = plan.recipe.judge
@@ -263,7 +263,7 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
     """Step 4: the endpoint of a running server, or of one started for this block."""
     compute = plan.recipe.compute
     if compute.endpoint:
-        yield server.attach(compute.endpoint, plan.base_name).base_url
+        yield server.attach(compute.endpoint, plan.base_name, server_key()).base_url
         return
     versions = [
         name

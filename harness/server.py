@@ -27,6 +27,8 @@ import httpx
 
 from harness.errors import EndpointError, EnvironmentFault
 
+SERVER_KEYS = ("HARNESS_KEYS", "HARNESS_ADMIN_KEYS")
+"""The variables of the keys that a server asks for: users' and administrators', with commas."""
 START_S = 900.0
 """A large model on a slow disk takes minutes; a server that died is noticed at once."""
 STOP_S = 15.0
@@ -96,7 +98,7 @@ def running(
     n_tries = 1 if spec.port else _PORT_TRIES
     for n_left in reversed(range(n_tries)):
         port = usable_port(spec.port, spec.host)
-        process = _start_logged(spec, port, log_path)
+        process = _start_logged(spec, port, log_path, keyless=True)
         server = Server(_own_url(spec.host, port), process.pid)
         try:
             _wait_healthy(process, server, log_path, on_wait)
@@ -168,7 +170,7 @@ def _own_url(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def attach(endpoint: str, base_name: str) -> Server:
+def attach(endpoint: str, base_name: str, api_key: str) -> Server:
     """A running server that serves `base_name`; `endpoint` with or without /v1.
 
     Raises EndpointError when nothing healthy answers there or it serves another base.
@@ -177,7 +179,14 @@ def attach(endpoint: str, base_name: str) -> Server:
     try:
         with httpx.Client(timeout=10, trust_env=not _is_here(server.base_url)) as client:
             client.get(f"{server.base_url}/health").raise_for_status()
-            listed = client.get(f"{server.api_url}/models").raise_for_status().json()
+            headers = {"authorization": f"Bearer {api_key}"}
+            answer = client.get(f"{server.api_url}/models", headers=headers)
+        if answer.status_code in (401, 403):
+            raise EndpointError(
+                f"{endpoint} refuses the key (status {answer.status_code})",
+                hint="export HARNESS_API_KEY=… with a key of that server",
+            )
+        listed = answer.raise_for_status().json()
         names = [str(card["id"]) for card in listed["data"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         raise EndpointError(
@@ -232,11 +241,15 @@ def command(spec: ServerSpec, port: int) -> list[str]:
     return argv + (["--", *spec.extra] if spec.extra else [])
 
 
-def _start(spec: ServerSpec, port: int, log: IO[bytes] | None) -> subprocess.Popen[bytes]:
+def _start(
+    spec: ServerSpec, port: int, log: IO[bytes] | None, *, keyless: bool = False
+) -> subprocess.Popen[bytes]:
     """Standard input is the lifeline: the server ends when it closes, which the system does even
-    when this process is killed."""
+    when this process is killed. `keyless`: keys in the environment are not for this server."""
+    hidden = SERVER_KEYS if keyless else ()
     return subprocess.Popen(
         command(spec, port),
+        env={name: value for name, value in os.environ.items() if name not in hidden},
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT if log else None,
@@ -244,12 +257,14 @@ def _start(spec: ServerSpec, port: int, log: IO[bytes] | None) -> subprocess.Pop
     )
 
 
-def _start_logged(spec: ServerSpec, port: int, log_path: Path | None) -> subprocess.Popen[bytes]:
+def _start_logged(
+    spec: ServerSpec, port: int, log_path: Path | None, *, keyless: bool = False
+) -> subprocess.Popen[bytes]:
     if log_path is None:
-        return _start(spec, port, None)
+        return _start(spec, port, None, keyless=keyless)
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("wb") as log:
-        return _start(spec, port, log)
+        return _start(spec, port, log, keyless=keyless)
 
 
 def _wait_healthy(

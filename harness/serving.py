@@ -23,8 +23,6 @@ from harness.store import Store
 DEFAULT_PORT = 8000
 DEFAULT_RANK = 16
 """Room for the adapters that are published after the server has started."""
-KEY_VARIABLES = ("HARNESS_KEYS", "HARNESS_ADMIN_KEYS")
-"""Keys for users and for administrators, separated by commas."""
 
 
 class Choice(NamedTuple):
@@ -72,7 +70,7 @@ def serve_store(
     returns the server's exit code. `environment`: names of the variables that are set; `log_path`
     None: the log is on this terminal. Raises HarnessError for an open address without keys."""
     serve, port = choice.serve, choice.compute.port or DEFAULT_PORT
-    has_keys = serve.keys is not None or not set(KEY_VARIABLES).isdisjoint(environment)
+    has_keys = serve.keys is not None or not set(server.SERVER_KEYS).isdisjoint(environment)
     if not has_keys and not _is_loopback(serve.host):
         raise HarnessError(
             f"serve.host = {serve.host!r}: others could reach the server, and it has no keys",

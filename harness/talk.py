@@ -6,7 +6,6 @@ what a server sent is hostile: only captions and errors leave here fit for one.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -16,15 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import EndpointError
-from harness.evaluation.client import NO_KEY, api_url, is_loopback, own_words
+from harness.evaluation.client import API_KEY, api_url, is_loopback, own_words, server_key
 from harness.report.wording import neutral, one_line, plural
 from harness.store import Store
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-KEY_VARIABLE = "HARNESS_API_KEY"
-"""The environment variable that holds a client's key."""
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
 SILENT_S = 300.0
 """How long a server may send nothing: it may be loading a version."""
@@ -104,7 +101,7 @@ class Talk:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.endpoint, self.models, self.system = endpoint, tuple(models), system
-        self._url, self._api_key = api_url(endpoint), _client_key()
+        self._url, self._api_key = api_url(endpoint), server_key()
         self._options = dict(options or {})
         self._stop = threading.Event()
         self.clear()
@@ -238,7 +235,7 @@ class Talk:
             said = error.body.get("message") if isinstance(error.body, dict) else None
             what = f"answered {error.status_code}: {said or error.message}"
             if error.status_code == 401:
-                hint = f"export {KEY_VARIABLE}=… with a key of that server"
+                hint = f"export {API_KEY}=… with a key of that server"
         elif isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             what = f"{type(error).__name__}: {cause}"
@@ -266,18 +263,6 @@ def nearest_endpoint(store: Store) -> str:
     # another machine's loopback is not ours
     living = [each for each in found if each.host == here or not is_loopback(each.url)]
     return min(living, key=lambda each: each.host != here).url if living else DEFAULT_ENDPOINT
-
-
-def _client_key() -> str:
-    """The key in KEY_VARIABLE, or NO_KEY. Raises EndpointError for what no header can carry."""
-    key = os.environ.get(KEY_VARIABLE) or NO_KEY
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise EndpointError(
-            f"{KEY_VARIABLE}: holds a space, a line break or a letter beyond ASCII, which no key "
-            "does",
-            hint=f"export {KEY_VARIABLE}=… with the key alone",
-        )
-    return key
 
 
 def _sendable(text: str) -> str:

@@ -44,10 +44,13 @@ _FORBIDDEN = (
     "VLLM_USE_RUST_FRONTEND",  # another API server, without our middleware
 )
 _LAUNCHERS = (
+    "--api-key",  # vLLM sees no key: the middleware keeps them
     "--api-server-count",
     "--chat-template",
     "--config",
     "--default-chat-template-kwargs",  # a version's own come with its requests
+    "--enable-log-outputs",  # content
+    "--enable-log-requests",  # content
     "--lora-modules",
     "--max-model-len",  # the size of the CPU's cache follows --max-context
 )

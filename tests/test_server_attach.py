@@ -20,9 +20,13 @@ class _Models(http.server.BaseHTTPRequestHandler):
     models: object = {"data": [{"id": "pocket"}]}
     through = ""
     """Address of another machine, for which it then is the proxy."""
+    key = ""
 
     def do_GET(self) -> None:
         path = self.path.removeprefix(self.through)
+        if self.key and path != "/health" and self.headers["authorization"] != f"Bearer {self.key}":
+            self.send_error(401)
+            return
         body = json.dumps(self.models if path == "/v1/models" else {}).encode()
         self.send_response(200 if path in ("/health", "/v1/models") else 404)
         self.end_headers()
@@ -42,7 +46,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "{}/v1", "{}/v1/"])
 def test_attach_takes_every_form_of_the_address(endpoint: str, form: str) -> None:
-    server = attach(form.format(endpoint), "pocket")
+    server = attach(form.format(endpoint), "pocket", "none")
     assert server == Server(endpoint)
     assert server.api_url == f"{endpoint}/v1"
 
@@ -56,7 +60,7 @@ def test_attach_reaches_this_machine_past_a_proxy(
         monkeypatch.delenv(name, raising=False)
     for host in ("127.0.0.1", "localhost"):
         address = endpoint.replace("127.0.0.1", host)
-        assert attach(address, "pocket") == Server(address)
+        assert attach(address, "pocket", "none") == Server(address)
 
 
 def test_attach_reaches_this_machines_own_address_past_a_proxy(
@@ -72,7 +76,7 @@ def test_attach_reaches_this_machines_own_address_past_a_proxy(
         threading.Thread(target=server.serve_forever).start()
         address = f"http://{own}:{server.server_address[1]}"
         try:
-            assert attach(address, "pocket") == Server(address)
+            assert attach(address, "pocket", "none") == Server(address)
         finally:
             server.shutdown()
 
@@ -84,19 +88,19 @@ def test_attach_goes_through_the_proxy_to_other_machines(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", endpoint)
     monkeypatch.setattr(_Models, "through", "http://far.invalid")
-    assert attach("http://far.invalid", "pocket") == Server("http://far.invalid")
+    assert attach("http://far.invalid", "pocket", "none") == Server("http://far.invalid")
 
 
 def test_attach_refuses_another_base_and_names_what_is_served(endpoint: str) -> None:
     with pytest.raises(EndpointError, match="'other'; it serves: pocket") as caught:
-        attach(endpoint, "other")
+        attach(endpoint, "other", "none")
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "not an address", "", "ftp://x"])
 def test_attach_refuses_what_does_not_answer(address: str) -> None:
     with pytest.raises(EndpointError, match="no healthy model server") as caught:
-        attach(address, "pocket")
+        attach(address, "pocket", "none")
     assert "harness serve" in str(caught.value.hint)
 
 
@@ -107,4 +111,12 @@ def test_attach_refuses_what_answers_strangely(
     for strange in answers:
         monkeypatch.setattr(_Models, "models", strange)
         with pytest.raises(EndpointError, match="no healthy model server"):
-            attach(endpoint, "pocket")
+            attach(endpoint, "pocket", "none")
+
+
+def test_attach_shows_its_key(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Models, "key", "hk-0123456789abcdef")
+    assert attach(endpoint, "pocket", "hk-0123456789abcdef") == Server(endpoint)
+    with pytest.raises(EndpointError, match="refuses the key") as caught:
+        attach(endpoint, "pocket", "hk-of-another-server")
+    assert "HARNESS_API_KEY" in str(caught.value.hint)

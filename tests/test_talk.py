@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from harness.errors import EndpointError
+from harness.evaluation.client import API_KEY
 from harness.store import Replica, Store
-from harness.talk import DEFAULT_ENDPOINT, KEY_VARIABLE, Talk, nearest_endpoint
+from harness.talk import DEFAULT_ENDPOINT, Talk, nearest_endpoint
 from tests.serve.live import eventually
 from tests.workbench import command, harness
 
@@ -164,7 +165,7 @@ def test_each_side_keeps_its_own_history(endpoint: str) -> None:
 def test_what_goes_wrong_is_one_clean_line(
     endpoint: str, model: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(API_KEY, KEY)
     with Talk(endpoint, [model]) as talk:
         [reply] = talk.begin("hello")
         assert reply.done.wait(20)
@@ -192,8 +193,8 @@ def test_a_stopped_answer_leaves_the_server_and_stays_in_the_history(endpoint: s
 
 
 def test_a_key_that_no_header_carries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(KEY_VARIABLE, "hk-ü")
-    with pytest.raises(EndpointError, match=KEY_VARIABLE) as caught:
+    monkeypatch.setenv(API_KEY, "hk-ü")
+    with pytest.raises(EndpointError, match=API_KEY) as caught:
         Talk(DEFAULT_ENDPOINT, ["echo"])
     assert "hk-ü" not in str(caught.value)
 

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -189,26 +190,26 @@ def _welcome(server: Server, choice: Choice, store: Store, log_path: Path | None
     """Where it listens, what it serves, and what to type now."""
     from harness.outcome import command_line
     from harness.plan import served_name
-    from harness.serving import KEY_VARIABLES
+    from harness.server import SERVER_KEYS
     from harness.store.aliases import answering
 
     base, aliases = served_name(choice.base), store.aliases()
     model = next(iter(sorted(aliases)), base)
-    closed = choice.serve.keys is not None or not os.environ.keys().isdisjoint(KEY_VARIABLES)
+    closed = choice.serve.keys is not None or not os.environ.keys().isdisjoint(SERVER_KEYS)
     key = ' -H "authorization: Bearer $HARNESS_API_KEY"' if closed else ""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
     url = f"{server.api_url}/chat/completions"
-    typer.echo(f"serving  {base} and {len(store.versions())} versions at {server.api_url}")
+    say = partial(typer.echo, err=True)  # standard output is the access log's
+    say(f"serving  {base} and {len(store.versions())} versions at {server.api_url}")
     for name, what in answering(aliases, store.splits()).items():
-        typer.echo(f"alias    {name} is {what}")
-    typer.echo(f"keys     {'needed' if closed else 'none: every caller is an administrator'}")
-    typer.echo(f"try      curl {url}{key} -H 'content-type: application/json' -d '{body}'")
+        say(f"alias    {name} is {what}")
+    say(f"keys     {'needed' if closed else 'none: every caller is an administrator'}")
+    say(f"try      curl {url}{key} -H 'content-type: application/json' -d '{body}'")
     chat = command_line("chat", model, "--endpoint", server.base_url, home=store.home)
-    typer.echo(f"         {chat}")
+    say(f"         {chat}")
     if log_path:
-        typer.echo(f"log      {log_path}")
-        typer.echo("stop     Ctrl-C")
-    sys.stdout.flush()
+        say(f"log      {log_path}")
+        say("stop     Ctrl-C")
 
 
 def _facts(sight: Sight, wrong: list[str]) -> dict[str, Any]:

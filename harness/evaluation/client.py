@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 T = TypeVar("T")
+API_KEY = "HARNESS_API_KEY"
+"""The variable of the key that is shown to a `harness serve` with keys."""
 NO_KEY = "none"
 """Sent where an endpoint needs no key; the client library insists on one."""
 _SECRET_LENGTH = 8
@@ -228,13 +230,28 @@ def key_from_env(variable: str, endpoint: str) -> str:
             f"judge.api_key_env = {variable!r}: not set, but {endpoint} is not our own server",
             hint=f"export {variable}=… (any word will do where the endpoint needs no key)",
         )
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not _is_sendable(key):
         raise EndpointError(
             f"judge.api_key_env = {variable!r}: holds a space, a line break or a letter beyond "
             "ASCII, which no key does",
             hint=f"export {variable}=… with the key alone",
         )
     return key
+
+
+def server_key() -> str:
+    """The key in API_KEY, or NO_KEY. Raises EndpointError for what no header can carry."""
+    key = os.environ.get(API_KEY) or NO_KEY
+    if not _is_sendable(key):
+        raise EndpointError(
+            f"{API_KEY}: holds a space, a line break or a letter beyond ASCII, which no key does",
+            hint=f"export {API_KEY}=… with the key alone",
+        )
+    return key
+
+
+def _is_sendable(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def own_words(text: str, key: str) -> str:

@@ -8,6 +8,7 @@ promote` does, and returns what happened.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import threading
 import time
@@ -109,7 +110,7 @@ def plain(
     """Versions that stay, on one server. A move is complete when the alias file is written."""
     says = different(server.base_url, versions)
     point(store, "flip", versions[-1])
-    move = lambda version: point(store, "flip", version)  # noqa: E731
+    move = functools.partial(point, store, "flip")
     return run(server.base_url, Plan("flip", says, move, seconds, every_s))
 
 
@@ -124,36 +125,47 @@ def churn(
     """More versions than the server holds, each one's folder deleted soon after it was loaded and
     published again before its next turn."""
     says = answers(server.base_url, publisher.versions)
-    deletions: dict[str, threading.Thread] = {}
-    over = threading.Event()
+    deletions: dict[str, _Deletion] = {}
 
     def move(version: str) -> None:
         if version in deletions:
-            deletions.pop(version).join()
+            deletions.pop(version).end()
         publisher.ensure(version)
         point(store, "churn", version)
-        arguments = (server, store, version, over)
-        deletions[version] = threading.Thread(target=_delete, args=arguments)
+        deletions[version] = _Deletion(server, store, version)
         deletions[version].start()
 
     point(store, "churn", publisher.versions[-1])
     outcome = run(server.base_url, Plan("churn", says, move, seconds, every_s))
-    over.set()
     for deletion in deletions.values():
-        deletion.join()
+        deletion.end()
     return outcome
 
 
-def _delete(server: Server, store: Store, version: str, over: threading.Event) -> None:
-    """Once the server has loaded it."""
-    with httpx.Client(base_url=server.base_url, trust_env=False, timeout=60) as client:
-        while version not in client.get("/admin/status").json()["loaded"]:
-            if over.wait(0.05):
-                return
-    time.sleep(DELETE_AFTER_S)
-    gone = store.home / f"gone-{version}"
-    store.version_dir(version).rename(gone)  # at once: a half deleted one would be damaged
-    shutil.rmtree(gone)
+class _Deletion(threading.Thread):
+    """Deletes a version's folder as soon as the server has loaded it."""
+
+    def __init__(self, server: Server, store: Store, version: str) -> None:
+        super().__init__()
+        self._server = server
+        self._store = store
+        self._version = version
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """Wait no longer for a version that nobody happened to ask for."""
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._server.base_url, trust_env=False, timeout=60) as client:
+            while self._version not in client.get("/admin/status").json()["loaded"]:
+                if self._over.wait(0.05):
+                    return
+        time.sleep(DELETE_AFTER_S)
+        gone = self._store.home / f"gone-{self._version}"
+        self._store.version_dir(self._version).rename(gone)  # at once: never half deleted
+        shutil.rmtree(gone)
 
 
 class Replica:
@@ -197,9 +209,7 @@ def replicated(
             restarted.restart()
         time.sleep(AROUND_RESTART_S)
 
-    def move(version: str) -> None:
-        promote(store, "fleet", version)
-
+    move = functools.partial(promote, store, "fleet")
     move(versions[-1])
     plan = Plan("fleet", says, move, seconds, meanwhile=meanwhile)
     return run(front_url, plan)

@@ -119,7 +119,7 @@ def test_unknown_names_and_routes_are_not_found(client: httpx.Client) -> None:
 
 
 def test_attach_finds_it(live: Live) -> None:
-    assert attach(live.server.api_url, "pocket").base_url == live.server.base_url
+    assert attach(live.server.api_url, "pocket", "none").base_url == live.server.base_url
 
 
 def test_a_chat_streams_and_names_its_version(live: Live, client: httpx.Client) -> None:
