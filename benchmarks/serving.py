@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -39,6 +41,7 @@ TOKENS = 32
 MIX = (0, 1, 4, 16)
 """Versions in one batch; 0: the base alone."""
 N_NEW = 10
+BURST = 4
 STOCK, ENGINE, OURS, PROXY = "vLLM as it is", "engine", "engine + middleware", "engine + LiteLLM"
 
 
@@ -48,14 +51,14 @@ class Kind(NamedTuple):
     title: str
     path: str
     fields: Mapping[str, Any]
-    n: int
-    """How often in a repetition."""
+    n_turns: int
+    """How often every server has its turn in a repetition."""
 
 
 KINDS = (
-    Kind("/tokenize", "/tokenize", {}, 60),
-    Kind("chat, 1 token", "/v1/chat/completions", {"max_tokens": 1}, 40),
-    Kind(f"chat, {TOKENS} tokens", "/v1/chat/completions", {"max_tokens": TOKENS}, 10),
+    Kind("/tokenize", "/tokenize", {}, 20),
+    Kind("chat, 1 token", "/v1/chat/completions", {"max_tokens": 1}, 12),
+    Kind(f"chat, {TOKENS} tokens", "/v1/chat/completions", {"max_tokens": TOKENS}, 4),
 )
 
 
@@ -84,6 +87,7 @@ def main() -> None:
     parser.add_argument("--block-s", type=float, default=4, help="seconds of a throughput block")
     parser.add_argument("--without-litellm", action="store_true")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder, base = Path(name), base_dir(Base(model=given.base))
         room = Room(
@@ -178,16 +182,18 @@ _numbers = itertools.count()
 def _in_turns(
     arms: Sequence[Arm], connections: Mapping[str, Connection], kind: Kind
 ) -> dict[str, list[float]]:
-    """Every arm is asked the same; who is asked first changes every time."""
+    """Each arm is asked BURST times in its turn; the first is not counted, since a process that
+    has just slept answers late. Who is asked first changes with every turn."""
     seconds: dict[str, list[float]] = {arm.name: [] for arm in arms}
-    for turn in range(kind.n):
-        number = next(_numbers)
+    for turn in range(kind.n_turns):
         for arm in _rotated(arms, turn):
-            body, connection = _body(arm.model, number, **kind.fields), connections[arm.name]
+            connection = connections[arm.name]
             connection.refresh()
-            began = time.perf_counter()
-            connection.post(kind.path, body)
-            seconds[arm.name].append(time.perf_counter() - began)
+            for place in range(BURST):
+                body = _body(arm.model, next(_numbers), **kind.fields)
+                began = time.perf_counter()
+                connection.post(kind.path, body)
+                seconds[arm.name] += [time.perf_counter() - began] if place else []
     return seconds
 
 

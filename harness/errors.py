@@ -53,9 +53,14 @@ class EnvironmentFault(HarnessError):
 
 
 class EndpointError(HarnessError):
-    """A model endpoint cannot be reached or does not answer as asked."""
+    """A model endpoint cannot be reached or does not answer as asked. `status` is that of its
+    answer, None where there was none."""
 
     exit_code = 4
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class ContractError(HarnessError):

@@ -8,6 +8,7 @@ vLLM, adapters or what is asked of the server.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import json
@@ -158,10 +159,18 @@ def usable_port(port: int | None, host: str = "127.0.0.1") -> int:
         except OSError as error:
             raise EnvironmentFault(
                 f"port {port} of {host} cannot be used: {error.strerror}",
-                hint="choose another port, leave it out for any free one, or attach to the "
-                f"server there with compute.endpoint={_own_url(host, port or 0)}",
+                hint=_other_place(error, host, port or 0),
             ) from None
         return int(probe.getsockname()[1])
+
+
+def _other_place(error: OSError, host: str, port: int) -> str:
+    at = _own_url(host, port)
+    known = {
+        errno.EADDRINUSE: f"choose another port, or use the server there: --endpoint {at}",
+        errno.EACCES: "choose a port from 1024",
+    }
+    return known.get(error.errno or 0, "give an address of this machine, or 0.0.0.0 for all")
 
 
 def _own_url(host: str, port: int) -> str:

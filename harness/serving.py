@@ -68,7 +68,8 @@ def serve_store(
 ) -> int:
     """Serve in the foreground until stopped, known to others as one of the store's replicas;
     returns the server's exit code. `environment`: names of the variables that are set; `log_path`
-    None: the log is on this terminal. Raises HarnessError for an open address without keys."""
+    None: the log is on this terminal. Raises HarnessError for an open address without keys and for
+    a key file that is not there."""
     serve, port = choice.serve, choice.compute.port or DEFAULT_PORT
     has_keys = serve.keys is not None or not set(server.SERVER_KEYS).isdisjoint(environment)
     if not has_keys and not _is_loopback(serve.host):
@@ -77,11 +78,16 @@ def serve_store(
             hint="name a key file with serve.keys (harness serve key NAME makes an entry), or "
             "listen on 127.0.0.1",
         )
+    keys = locate(choice.root, serve.keys) if serve.keys else None
+    if keys and not keys.is_file():
+        raise HarnessError(
+            f"serve.keys = {str(keys)!r}: no such file", hint=f"harness serve key NAME >> {keys}"
+        )
     spec = replace(
         round_spec(choice, store, store.versions()),
         port=port,
         host=serve.host,
-        keys=locate(choice.root, serve.keys) if serve.keys else None,
+        keys=keys,
         url=serve.url or _url(serve.host, port),
         drain_s=serve.drain_s,
     )

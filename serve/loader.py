@@ -196,9 +196,14 @@ def check(version: str, store: Store, served: Served) -> Manifest:
     _check_fits(manifest, served)
     try:
         store.verify(version)
-        facts = check_adapter(store.version_dir(version), served.base_dir)
     except (HarnessError, OSError) as error:
         raise Refusal(503, f"{version}: {error}", param="model") from None
+    try:
+        facts = check_adapter(store.version_dir(version), served.base_dir)
+    except OSError as error:
+        raise Refusal(503, f"{version}: {error}", param="model") from None
+    except HarnessError as error:  # as published, so trying again cannot help
+        raise Refusal(409, f"{version}: {error}", param="model") from None
     _check_facts(manifest, facts, served)
     return manifest
 
@@ -218,7 +223,7 @@ def _check_facts(manifest: Manifest, facts: AdapterFacts, served: Served) -> Non
     version = manifest.version
     if facts.rank != manifest.rank:
         raise Refusal(
-            503, f"{version}: rank {facts.rank}, its manifest says {manifest.rank}", param="model"
+            409, f"{version}: rank {facts.rank}, its manifest says {manifest.rank}", param="model"
         )
     foreign = sorted(facts.modules.difference(served.modules)) if served.modules else []
     if foreign:

@@ -184,7 +184,7 @@ def test_an_adapter_that_does_nothing_is_untrusted(finished: Finished, copied: P
     assert done.returncode == 4
     assert value["status"] == "untrusted"
     assert value["candidate"] in value["rules"][0]["sentence"]
-    assert "the adapter changes nothing" in value["rules"][0]["sentence"]
+    assert "every lora_B is zero" in value["rules"][0]["sentence"]
     assert value["alias"] is None
     assert store.aliases() == {}
     assert n_cached(copied) == 0
@@ -201,9 +201,7 @@ def test_other_prompt_ids_than_trained_are_untrusted(finished: Finished, copied:
     replace(Store(copied), finished.summary["candidate"], other_prompt)
     done = harness("round", finished.recipe, home=copied)
     assert done.returncode == 4
-    assert "the chat route made prompt ids" in done.stderr
-    assert "train.jsonl:" in done.stderr
-    assert "the row asks" in done.stderr
+    assert "probe row 1 of 8 becomes other token ids" in done.stderr
 
 
 def replace(store: Store, version: str, change: Callable[[Path, Manifest], Manifest]) -> None:

@@ -5,14 +5,16 @@ Every heavy import is inside a function, so that `harness --help` is instant.
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RecipeError
 
 if TYPE_CHECKING:
     from harness.recipe import LoadedRecipe
@@ -46,9 +48,17 @@ Endpoint = Annotated[
 ]
 
 
-def load_recipe(path: Path, overrides: list[str] | None) -> LoadedRecipe:
+def load_recipe(
+    path: Path, overrides: list[str] | None, *, commands: Iterable[str] = ()
+) -> LoadedRecipe:
+    """`commands`: what may have been meant in place of a file."""
     from harness.recipe import load
 
+    if not path.exists():
+        near = [*map(str, sorted(path.parent.glob("*.y*ml"))), *commands]
+        close = difflib.get_close_matches(str(path), near, n=1)
+        hint = f"did you mean {close[0]}?" if close else "recipes/ has some to start from"
+        raise RecipeError(f"{path}: no such recipe file", hint=hint)
     return load(path, overrides or ())
 
 

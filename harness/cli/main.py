@@ -31,7 +31,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except TyperException as error:
-        code = fail(HarnessError(error.format_message(), hint="harness --help"), error.exit_code)
+        code = _misused(error)
     except HarnessError as error:
         code = fail(error, error.exit_code)
     except (OSError, sqlite3.Error) as error:
@@ -42,6 +42,16 @@ def main() -> None:
     if code == _INTERRUPTED:
         fail(HarnessError("interrupted", hint="run the same command to go on"), code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: TyperException) -> int:
+    """A command line that is none; a group of commands without one of them shows its help."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if context and text == context.get_help():
+        typer.echo(text, err=True)
+        return error.exit_code
+    command = context.command_path.rstrip() if context else "harness"
+    return fail(HarnessError(text, hint=f"{command} --help"), error.exit_code)
 
 
 def _machine_fault(error: OSError | sqlite3.Error) -> EnvironmentFault:

@@ -181,7 +181,7 @@ def _choice(recipe: Path | None, base: str | None) -> Choice:
     if recipe and base:
         raise HarnessError("--base and a recipe: the recipe names its base", hint="give one")
     if recipe:
-        chosen, root, _ = load_recipe(recipe, None)
+        chosen, root, _ = load_recipe(recipe, None, commands=("status", "key"))
         return Choice(chosen.base, chosen.chat, chosen.compute, chosen.serve, root)
     return Choice(Base(model=base or "pocket"), Chat(), Compute(), Serve(), Path.cwd())
 
@@ -233,8 +233,8 @@ def _show(
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("replica", "url", "state", "base", "loaded", "in flight", "aliases"):
-        table.add_column(column, no_wrap=column != "url", overflow="fold")
+    for column in ("replica", "url", "state", "base", "loaded", "busy", "aliases"):
+        table.add_column(column, no_wrap=column not in ("url", "base"), overflow="fold")
     for sight in sights:
         table.add_row(*map(Text, _row(sight, wrong[sight.replica.id])))
     console.print(table if sights else "no server is up on this store; start one: harness serve")
@@ -251,7 +251,7 @@ def _row(sight: Sight, wrong: list[str]) -> list[str]:
     replica, found, _ = sight
     up_s = (now() - datetime.fromisoformat(replica.started_at)).total_seconds()
     up = f"{up_s / 3600:.1f} h" if up_s >= 3600 else f"{up_s / 60:.0f} min"
-    row = [replica.id, replica.url, f"{_state(sight)} {up}", f"{replica.base_name} {replica.dtype}"]
+    row = [replica.id, replica.url, f"{_state(sight)} {up}", replica.base_name]
     if found is None:
         return [*row, "", "", ""]
     loaded = f"{len(found.loaded)}/{found.max_loaded}"

@@ -115,7 +115,8 @@ class Client:
             except self._errors.APIStatusError as error:
                 raise EndpointError(
                     f"{self.endpoint} answered {error.status_code} for model {model!r}: "
-                    f"{own_words(error.message, self._api_key)}"
+                    f"{own_words(error.message, self._api_key)}",
+                    status=error.status_code,
                 ) from None
             except self._errors.APIConnectionError as error:
                 said = own_words(str(error), self._api_key)

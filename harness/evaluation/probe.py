@@ -7,9 +7,10 @@ the trained completion equal PEFT's; and they are not the base's. Knows the serv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
-from harness.errors import ContractError
+from harness.errors import ContractError, EndpointError
 from harness.evaluation.answers import Answer
 from harness.evaluation.client import Client, all_of
 from harness.types import Manifest, ProbeRow, Record
@@ -46,7 +47,7 @@ async def probe(client: Client, manifest: Manifest, *, base_name: str, dtype: st
     tolerance = max(TOLERANCE[manifest.base.dtype], TOLERANCE[dtype])
     if not manifest.probes:
         raise ContractError(f"{version}: no probe rows in its manifest; nothing can be proven")
-    served = await all_of(_ask(client, version, base_name, row) for row in manifest.probes)
+    served = await _served(client, manifest, base_name)
     differences = []
     for each in served:
         row = each.row
@@ -77,6 +78,20 @@ async def probe(client: Client, manifest: Manifest, *, base_name: str, dtype: st
         tolerance=tolerance,
         min_effect=float(f"{min(effects):.3g}"),
     )
+
+
+async def _served(client: Client, manifest: Manifest, base_name: str) -> list[_Served]:
+    """What the server makes of every row. Raises ContractError where it refuses the version."""
+    try:
+        return await all_of(
+            _ask(client, manifest.version, base_name, row) for row in manifest.probes
+        )
+    except EndpointError as error:
+        if error.status == HTTPStatus.CONFLICT:
+            raise ContractError(
+                str(error), hint="publish the version anew, or serve it as it was trained"
+            ) from None
+        raise
 
 
 async def _ask(client: Client, version: str, base_name: str, row: ProbeRow) -> _Served:

@@ -56,7 +56,7 @@ def test_broken_versions_are_refused_with_their_words_and_nobody_else_notices(
             spoil(folder)
             files = {file: (folder / file).read_bytes() for file in PUBLISHED[:2]}
             answer = ask(client, publish_adapter(live.store, name, live.base_dir, files))
-            assert answer.status_code == 503, answer.text
+            assert answer.status_code == 409, answer.text
             assert words in answer.json()["error"]["message"]
         beside = publish_adapter(live.store, "beside", live.base_dir, live.files[0])
         folder = live.store.version_dir(beside)

@@ -293,7 +293,7 @@ def test_an_unfit_adapter_that_was_published_all_the_same_never_reaches_the_engi
         files["adapter_model.safetensors"] = different.pop("weights")
     version = publish(store, "bot", files, **different)
     refusal = asyncio.run(refused(make(engine, store).ensure(version)))
-    assert refusal.status == 503
+    assert refusal.status == 409
     assert f"{version}: {words}" in str(refusal)
     assert engine.loads == []
 
