@@ -26,7 +26,7 @@ from typing import IO, Any
 
 import httpx
 
-from harness.errors import EndpointError, EnvironmentFault
+from harness.errors import EndpointError, EnvironmentFault, HarnessError
 
 SERVER_KEYS = ("HARNESS_KEYS", "HARNESS_ADMIN_KEYS")
 """The variables of the keys that a server asks for: users' and administrators', with commas."""
@@ -93,8 +93,8 @@ def running(
 ) -> Iterator[Server]:
     """A server for the block, whole process group stopped at its end, however it ends.
 
-    `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a
-    port in use, a missing vLLM and a server that died, with the last lines of its log.
+    `on_wait` is called with the seconds waited while it starts. Raises EnvironmentFault for a port
+    in use, no vLLM and a server that died (of its arguments: HarnessError), with its last words.
     """
     n_tries = 1 if spec.port else _PORT_TRIES
     for n_left in reversed(range(n_tries)):
@@ -165,12 +165,9 @@ def usable_port(port: int | None, host: str = "127.0.0.1") -> int:
 
 
 def _other_place(error: OSError, host: str, port: int) -> str:
-    at = _own_url(host, port)
-    known = {
-        errno.EADDRINUSE: f"choose another port, or use the server there: --endpoint {at}",
-        errno.EACCES: "choose a port from 1024",
-    }
-    return known.get(error.errno or 0, "give an address of this machine, or 0.0.0.0 for all")
+    if error.errno == errno.EADDRINUSE:
+        return f"choose another port, or use the server there: --endpoint {_own_url(host, port)}"
+    return "give an address of this machine (0.0.0.0: all of them) and a port from 1024"
 
 
 def _own_url(host: str, port: int) -> str:
@@ -287,7 +284,8 @@ def _wait_healthy(
         while (waited := time.monotonic() - started) < START_S:
             on_wait(waited)
             if (code := process.poll()) is not None:
-                raise _fault(f"the model server ended with exit code {code}", log_path)
+                fault = _fault(f"the model server ended with exit code {code}", log_path)
+                raise HarnessError(str(fault), hint=fault.hint) if code == 2 else fault  # usage
             with contextlib.suppress(httpx.HTTPError):
                 answer = client.get(f"{server.base_url}/health")
                 if (pid := answer.headers.get("x-harness-pid")) != str(process.pid):
@@ -306,7 +304,7 @@ def _fault(what: str, log_path: Path | None) -> EnvironmentFault:
     names its cause long before the server gives up. None: the log is on this terminal."""
     if log_path is None:
         return EnvironmentFault(
-            f"{what}; its last words are above", hint="start it again; the store is as it was"
+            f"{what}; its last words are above", hint="mend what they name, or start it again"
         )
     text = log_path.read_text(encoding="utf-8", errors="replace")
     lines = text.partition("\nnanobind: leaked")[0].splitlines()  # said by Triton at every exit

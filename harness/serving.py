@@ -15,7 +15,8 @@ from typing import NamedTuple
 from harness import server
 from harness.chat.base import base_dir, max_context
 from harness.chat.template import template_path
-from harness.errors import HarnessError
+from harness.errors import EndpointError, HarnessError
+from harness.evaluation.client import api_url
 from harness.plan import served_name
 from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, Serve, locate
 from harness.store import Store
@@ -68,8 +69,8 @@ def serve_store(
 ) -> int:
     """Serve in the foreground until stopped, known to others as one of the store's replicas;
     returns the server's exit code. `environment`: names of the variables that are set; `log_path`
-    None: the log is on this terminal. Raises HarnessError for an open address without keys and for
-    a key file that is not there."""
+    None: the log is on this terminal. Raises HarnessError for an open address without keys, a
+    key file that is not there and a `url` that is none."""
     serve, port = choice.serve, choice.compute.port or DEFAULT_PORT
     has_keys = serve.keys is not None or not set(server.SERVER_KEYS).isdisjoint(environment)
     if not has_keys and not _is_loopback(serve.host):
@@ -88,10 +89,22 @@ def serve_store(
         port=port,
         host=serve.host,
         keys=keys,
-        url=serve.url or _url(serve.host, port),
+        url=_given_url(serve.url) if serve.url else _url(serve.host, port),
         drain_s=serve.drain_s,
     )
     return server.serve_forever(spec, log_path=log_path, on_ready=on_ready, on_wait=on_wait)
+
+
+def _given_url(url: str) -> str:
+    """Raises HarnessError for what no promotion could reach."""
+    try:
+        api_url(url)
+    except EndpointError:
+        raise HarnessError(
+            f"serve.url = {url!r}: not a URL",
+            hint="accepted: http://host:port, where other machines reach this server",
+        ) from None
+    return url
 
 
 def _url(host: str, port: int) -> str:

@@ -17,6 +17,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from harness.store import VERSION
+
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +26,14 @@ class Table(msgspec.Struct, frozen=True):
     """The alias file."""
 
     aliases: dict[str, str]
-    splits: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=1)]]] = {}
+    splits: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]]] = {}
+
+    def require_no_version(self) -> None:
+        """Raises msgspec.ValidationError for an alias that is named as a version is: the answer to
+        a version's name must be that version's."""
+        for name in (*self.aliases, *self.splits):
+            if VERSION.fullmatch(name):
+                raise msgspec.ValidationError(f"{name} is the name of a version, not of an alias")
 
     def pick(self, alias: str, key: str) -> str | None:
         """The version that answers a request for `alias`; None for what is no alias.
@@ -78,6 +87,7 @@ class Aliases:
             if stamp == known.stamp:
                 return known.table
             read = msgspec.json.decode(self._path.read_bytes(), type=Table)
+            read.require_no_version()
         except FileNotFoundError:
             return known.table
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

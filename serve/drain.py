@@ -3,14 +3,6 @@
 vLLM's own answer to SIGTERM stops the engine first, so its signal handlers are replaced, at the
 start of the application's lifespan, just after it has set them. Stopping is left to uvicorn, which
 vLLM ends through in the same way when its engine dies. Knows requests only by their number.
-
-The middleware's part:
-
-    self._drain.install(scope["app"].state)          once, in the lifespan, after Engine(...)
-    send = exchange.watch(self._drain.watch(send))   for every request
-    receive = exchange.heed(receive)                 so that a client that left is told apart
-    with self._drain.request(scope["path"]):         around routing, health checks included
-        await self._route(...)
 """
 
 from __future__ import annotations

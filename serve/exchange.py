@@ -3,13 +3,17 @@ never content."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
-from serve.asgi import Message, Receive, Send
+from serve.asgi import Disconnected, Message, Receive, Send
 
 CLIENT_LEFT = 499
 """What nginx logs for a client that closed its connection before it had its answer."""
+SEND_S = 30.0
+"""Time for a client to take a piece of its answer. One that does not read keeps the turn of its
+version, and a few of them would keep all."""
 
 
 @dataclass
@@ -53,7 +57,8 @@ class Exchange:
         return self.path == "/health"
 
     def watch(self, send: Send) -> Send:
-        """A `send` that notes status and times, and adds `x-request-id`."""
+        """A `send` that notes status and times, and adds `x-request-id`. Raises Disconnected for a
+        client that does not read for SEND_S."""
 
         async def forward(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,7 +69,12 @@ class Exchange:
                 message = {**message, "headers": headers}
             elif self.first_byte_s is None:
                 self.first_byte_s = time.monotonic() - self.started
-            await send(message)
+            try:
+                async with asyncio.timeout(SEND_S):
+                    await send(message)
+            except TimeoutError:
+                self.left = True
+                raise Disconnected from None
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 self.complete = not self.left
 

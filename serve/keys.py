@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import EnvironmentFault
+from harness.errors import HarnessError
 from serve.asgi import Refusal
 
 USER_KEYS, ADMIN_KEYS = "HARNESS_KEYS", "HARNESS_ADMIN_KEYS"
@@ -79,7 +79,7 @@ class Key(NamedTuple):
     caller: Caller
 
 
-class KeyFault(EnvironmentFault):
+class KeyFault(HarnessError):
     """Keys that cannot be used as written. `place` names the file and line, or the variable, and
     nothing that stands there."""
 
@@ -157,12 +157,12 @@ class Keys:
 
 def check(path: Path | None, environment: Mapping[str, str], *, host: str) -> None:
     """Raises KeyFault for a file that is missing, damaged or empty, a weak secret, a key given
-    twice and a variable without a key, and EnvironmentFault where there is no key at all and
+    twice and a variable without a key, and HarnessError where there is no key at all and
     `host` is an address that other machines reach."""
     of_file = _from_file(path) if path else ()
     keys = _together((*of_file, *_from_environment(environment)))
     if not keys and not _loopback(host):
-        raise EnvironmentFault(
+        raise HarnessError(
             f"--host {host} without keys: other machines could use and change everything here",
             hint=f"give --keys FILE or set {USER_KEYS} and {ADMIN_KEYS}; or listen on 127.0.0.1",
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentFault, HarnessError
 from harness.jsonio import read_json
 from serve.config import Served, base_config_digest, template_digest
 from serve.keys import check, sealed
@@ -90,13 +90,13 @@ class Options(NamedTuple):
 
 
 def served(options: Options, *, cpu: bool) -> Served:
-    """What the middleware must know. Raises EnvironmentFault for options that cannot work."""
+    """What the middleware must know. Raises HarnessError for options that cannot work."""
     loras = slots(options, cpu=cpu)
     versions = min(options.max_cpu_loras - HEADROOM, loras - 1 if cpu else options.max_cpu_loras)
     if options.max_cpu_loras < loras or versions < 1:
-        raise EnvironmentFault(
-            f"--max-loras {loras} --max-cpu-loras {options.max_cpu_loras}: accepted: "
-            f"--max-cpu-loras from {HEADROOM + 1}, --max-loras from {2 if cpu else 1} up to that"
+        raise HarnessError(
+            f"serve.max_running = {loras}, serve.max_loaded = {options.max_cpu_loras}; accepted: "
+            f"max_loaded from {HEADROOM + 1}, max_running from {2 if cpu else 1} up to that"
         )
     return Served(
         home=options.home.absolute(),
@@ -128,7 +128,7 @@ def lora_rank(wanted: int) -> int:
     for rank in LORA_RANKS:
         if rank >= wanted >= 1:
             return rank
-    raise EnvironmentFault(f"--max-lora-rank {wanted}: accepted: 1 to {LORA_RANKS[-1]}")
+    raise HarnessError(f"--max-lora-rank {wanted}: accepted: 1 to {LORA_RANKS[-1]}")
 
 
 def on_cpu() -> bool:
@@ -174,9 +174,9 @@ def _foreign(extra: tuple[str, ...], own: list[str]) -> list[str]:
         flag = part.partition("=")[0].replace("_", "-")
         abbreviates = flag.startswith("--") and any(each.startswith(flag) for each in flags)
         if abbreviates:
-            raise EnvironmentFault(
+            raise HarnessError(
                 f"{flag} among vLLM's own arguments: it is set by the launcher or not at all",
-                hint="python -P -m serve --help",
+                hint="the recipe's base, chat and serve sections say the rest: docs/serving.md",
             )
     return list(extra)
 
@@ -190,6 +190,9 @@ def environment(options: Options, inherited: Mapping[str, str], *, cpu: bool) ->
     values["VLLM_NO_USAGE_STATS"] = "1"
     values["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"  # standard output is the access log's
     values["VLLM_COMPUTE_NANS_IN_LOGITS"] = "1"
+    values["VLLM_MAX_N_SEQUENCES"] = "128"  # `n` of one request, OpenAI's limit; else 16384
+    values["VLLM_REGEX_COMPILATION_TIMEOUT_S"] = "1"  # in which nobody is answered; else 5
+    values["PROMETHEUS_DISABLE_CREATED_SERIES"] = "1"  # a second series for each of ours
     values["HF_HUB_OFFLINE"] = "1"
     values["PYTHONSAFEPATH"] = "1"  # -P for the interpreters that vLLM starts
     if cpu:

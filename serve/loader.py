@@ -190,22 +190,28 @@ def check(version: str, store: Store, served: Served) -> Manifest:
         manifest = store.manifest(version)
     except HarnessError as error:
         status = 503 if store.has(version) else 404
-        raise Refusal(status, f"{version}: {error}", param="model") from None
+        raise _refusal(status, version, store.version_dir(version), error) from None
     if manifest.version != version:
         raise Refusal(503, f"{version}: its manifest is that of {manifest.version}", param="model")
     _check_fits(manifest, served)
+    folder = store.version_dir(version)
     try:
         store.verify(version)
     except (HarnessError, OSError) as error:
-        raise Refusal(503, f"{version}: {error}", param="model") from None
+        raise _refusal(503, version, folder, error) from None
     try:
-        facts = check_adapter(store.version_dir(version), served.base_dir)
+        facts = check_adapter(folder, served.base_dir)
     except OSError as error:
-        raise Refusal(503, f"{version}: {error}", param="model") from None
+        raise _refusal(503, version, folder, error) from None
     except HarnessError as error:  # as published, so trying again cannot help
-        raise Refusal(409, f"{version}: {error}", param="model") from None
+        raise _refusal(409, version, folder, error) from None
     _check_facts(manifest, facts, served)
     return manifest
+
+
+def _refusal(status: int, version: str, folder: Path, error: Exception) -> Refusal:
+    """Without the path of the store, which is not the clients' business."""
+    return Refusal(status, f"{version}: {str(error).replace(f'{folder}/', '')}", param="model")
 
 
 def _check_fits(manifest: Manifest, served: Served) -> None:

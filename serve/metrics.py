@@ -3,11 +3,9 @@
 Every series of a version goes when the version leaves the engine, so that memory stays flat over
 any number of versions; whatever reached no version in the engine (an unknown name, a refused
 load, a list of models) shares the series with an empty `version`. Aliases come from the alias file
-alone. Counters of a version therefore start again when it comes back, as after a restart; what
-must never be lost is in the access log. Knows nothing of HTTP.
-
-In the middleware: `status, beneath = await call(self._app, "GET", "/metrics", b"")`, then
-`self._metrics.render(beneath if status == 200 else b"", self._drain.n_running)`.
+alone, and stay: an alias whose version is refused is what an operator wants to hear of. Counters of
+a version therefore start again when it comes back, as after a restart; what must never be lost is
+in the access log. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -100,7 +98,7 @@ class Metrics:
         version, route = exchange.version or "", exchange.path
         if not version or (version not in self._resident and VERSION.fullmatch(version)):
             version = route = ""  # a path is whatever a client wrote, unless it led to a version
-        who = (exchange.alias or "" if version else "", version, route)
+        who = (exchange.alias or "", version, route)
         status = exchange.outcome
         self._requests.labels(*who, str(status)).inc()
         if reason := _reason(status):

@@ -27,6 +27,7 @@ from serve.aliases import Aliases
 from serve.asgi import (
     App,
     Disconnected,
+    Message,
     Receive,
     Refusal,
     Scope,
@@ -40,6 +41,7 @@ from serve.asgi import (
     send_bytes,
     send_json,
 )
+from serve.bounds import check_length
 from serve.config import Served
 from serve.drain import Drain
 from serve.engine import Engine
@@ -64,6 +66,7 @@ _log = logging.getLogger(__name__)
 class _Room(NamedTuple):
     """What is there once the engine is."""
 
+    engine: Engine
     loader: Loader
     models: Models
 
@@ -107,7 +110,7 @@ class VersionMiddleware:
         loader = Loader(engine, self._store, self._served, self._tokenize, self._metrics)
         length = engine.max_model_len
         models = Models(self._served, self._store, self._aliases, loader, length)
-        self._opened = _Room(loader, models)
+        self._opened = _Room(engine, loader, models)
         async with self._presence.announced(send) as send:
             await self._app(scope, receive, send)
 
@@ -161,7 +164,7 @@ class VersionMiddleware:
         if route not in ("GET /metrics", "GET /admin/status", "POST /admin/warm"):
             return False
         caller.require_admin()
-        loader, models = self._room()
+        _, loader, models = self._room()
         if route == "GET /metrics":
             status, beneath = await self._call("GET", "/metrics", b"")
             text = self._metrics.render(beneath if status == 200 else b"", self._drain.n_running)
@@ -184,7 +187,9 @@ class VersionMiddleware:
     async def _generate(
         self, exchange: Exchange, caller: Caller, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        fields = parse(await read_body(scope, receive))
+        sent = await read_body(scope, receive)
+        fields = parse(sent)
+        check_length(scope["path"], fields, len(sent))
         exchange.asked = asked = model_name(fields)
         caller.require_model(asked)
         table = self._aliases.table()
@@ -194,7 +199,8 @@ class VersionMiddleware:
         self._room().models.require(caller, asked, version)
         exchange.version = version
         named = {b"x-harness-version": version.encode("latin-1", "replace")}
-        send = counted(exchange, outward(send, named), asked=asked_for_usage(fields))
+        send = outward(_unless_dead(self._room().engine, send), named)
+        send = counted(exchange, send, asked=asked_for_usage(fields))
 
         async def forward(rendering: Rendering) -> None:
             body = rewritten(fields, scope["path"], version, rendering)
@@ -223,6 +229,18 @@ class VersionMiddleware:
         if status != 200:
             raise Refusal(409, f"vLLM answers {status}")
         return tuple(msgspec.json.decode(answer)["tokens"])
+
+
+def _unless_dead(engine: Engine, send: Send) -> Send:
+    """A `send` that makes 503 of vLLM's 500 where the engine has died: a load balancer may then ask
+    another replica in the moment before this one's port is closed."""
+
+    async def forward(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 500 and engine.dead:
+            message = {**message, "status": 503}
+        await send(message)
+
+    return forward
 
 
 def _identity(scope: Scope) -> dict[bytes, bytes]:

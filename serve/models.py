@@ -61,10 +61,12 @@ class Models:
             return
         name = asked[:MAX_NAME]
         pointed = "" if asked == version else f" (alias of {version}, which the store has not)"
+        if asked == version and asked in self._aliases.current():
+            raise Refusal(404, f"{name!r} is an alias; name a version", param="model")
         close = difflib.get_close_matches(name, self._similar(caller, name), n=1)
-        offer = f"; did you mean {close[0]!r}?" if close else ""
+        offer = f"did you mean {close[0]!r}? " if close else ""
         raise Refusal(
-            404, f"no model {name!r}{pointed}{offer}; GET {ROUTE} lists all", param="model"
+            404, f"no model {name!r}{pointed}; {offer}GET {ROUTE} lists all", param="model"
         )
 
     def _similar(self, caller: Caller, name: str) -> list[str]:

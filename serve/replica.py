@@ -92,7 +92,8 @@ class Presence:
             await asyncio.to_thread(self._replicas.forget, self._file.id)
 
     def _complain(self, error: OSError) -> None:
-        if str(error) == self._complaint:  # once, not at every beat
+        reason = error.strerror or str(error)  # the rest names a file that is another every time
+        if reason == self._complaint:  # once, not at every beat
             return
-        self._complaint = str(error)
+        self._complaint = reason
         _log.error("not among the store's replicas, so no promotion waits for this one: %s", error)

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from serve.asgi import Refusal
+from serve.bounds import check_cost
 from serve.rendering import Rendering
 
 Fields = dict[str, msgspec.Raw]
@@ -62,7 +63,8 @@ _fields = msgspec.json.Decoder(Fields)
 
 def parse(body: bytes) -> Fields:
     """The top-level fields, their values untouched. Raises Refusal 400 for what is not JSON that
-    vLLM reads the same way (whole characters, numbers of 64 bits), and for what is refused."""
+    vLLM reads the same way (whole characters, numbers of 64 bits), for what is refused, and for
+    what costs too much."""
     try:
         fields = _fields.decode(body)
         values = msgspec.json.decode(body)
@@ -77,6 +79,7 @@ def parse(body: bytes) -> Fields:
         if type(value) is int and not -_INT64 <= value < _INT64:
             raise Refusal(400, f"{name[:_SHOWN]} has more than 64 bits", param=name[:_SHOWN])
     _check_allowed(values)
+    check_cost(fields, values)
     return fields
 
 

@@ -91,10 +91,27 @@ def test_json_errors_are_json(tmp_path: Path) -> None:
 
 
 def test_usage_mistakes_exit_2(tmp_path: Path) -> None:
-    for args in (["rond"], ["round"], ["round", "a", "--nope"], ["alias"]):
+    nothing = ["chat", "prod", "--message", " "]
+    for args in (["rond"], ["round"], ["round", "a", "--nope"], ["alias"], nothing):
         done = harness(*args, home=tmp_path)
         assert done.returncode == 2, args
         assert "Traceback" not in done.stderr
+
+
+def test_a_usage_mistake_names_the_help_of_its_command(tmp_path: Path) -> None:
+    done = harness("alias", "histroy", home=tmp_path)
+    assert "Did you mean 'history'?" in done.stderr
+    assert done.stderr.endswith("harness alias --help\n")
+    done = harness("alias", home=tmp_path)
+    assert done.stderr.startswith("Usage: ")
+    assert "error" not in done.stderr
+
+
+def test_a_recipe_that_is_not_there_gets_the_nearest(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    done = harness("check", recipe.with_name("recpie.yaml"), home=tmp_path / "home")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"no such recipe file\nnext:  did you mean {recipe}?\n")
 
 
 def test_promoting_needs_an_alias(tmp_path: Path) -> None:
@@ -139,6 +156,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         done = harness("serve", "--port", port, home=tmp_path / "home")
     assert done.returncode == 4
     assert f"error: port {port} of 127.0.0.1 cannot be used" in done.stderr
+    assert f"use the server there: --endpoint http://127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -146,6 +164,8 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     ("args", "message"),
     [
         (["./status"], "no such recipe file"),
+        (["statsu"], "statsu: no such recipe file\nnext:  did you mean status?"),
+        (["--keys", "/none/keys.toml"], "serve.keys = '/none/keys.toml': no such file"),
         (["--port", "8", "stats.yaml"], "stats.yaml: no such recipe file"),
         (["x.yaml", "--base", "pocket"], "the recipe names its base"),
         (["--nope"], "No such option: --nope"),

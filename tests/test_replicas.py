@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,33 @@ def test_a_silent_one_is_gone_and_a_beat_brings_it_back(replicas: Replicas) -> N
     assert replicas.living() == []
     replicas.beat(one.id)
     assert replicas.living() == [one]
+
+
+def test_a_file_from_the_future_is_of_nobody_who_lives(replicas: Replicas) -> None:
+    """The clock was wrong when its server died."""
+    one = replica(1)
+    replicas.register(one)
+    path = age(replicas, one, -2 * GONE_S)
+    assert replicas.living() == []
+    replicas.register(replica(2))
+    assert not path.exists()
+
+
+def test_whoever_may_only_read_sees_who_lives(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = replica(1), replica(2)
+    for each in (one, two):
+        replicas.register(each)
+    age(replicas, two, GONE_S + 1)
+
+    def refuse(**options: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    assert replicas.living() == [one]
+    with pytest.raises(OSError, match="Read-only"):
+        replicas.register(two)
 
 
 def test_a_beat_without_a_file_fails(replicas: Replicas) -> None:

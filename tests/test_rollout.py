@@ -328,12 +328,13 @@ def test_status_tells_what_every_server_sees_and_names_what_differs(
             assert fine.returncode == 0
             assert server.replica.id in fine.stdout
             assert f"alias    prod is {version}" in fine.stdout
-            store.replicas.register(ghost(unused()))
+            store.replicas.register(ghost(unused(), base_name="\x1b[31mred", started_at="no date"))
             async with fleet.server(reads=tmp_path / "copy.json") as behind:
                 wrong = await status()
                 assert wrong.returncode == 4
                 assert f"{behind.replica.label} sees prod at nothing" in wrong.stdout
                 assert "cannot be reached" in wrong.stdout
+                assert "\x1b" not in wrong.stdout
                 value = json.loads((await status("--json")).stdout)
         found = {each["id"]: each for each in value["replicas"]}
         assert found[server.replica.id]["problems"] == []

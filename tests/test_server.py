@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 import harness.server
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentFault, HarnessError
 from harness.server import Server, ServerSpec, command, running, serve_forever
 from tests.serve.live import eventually, group_members
 
@@ -242,6 +242,23 @@ def test_a_missing_vllm_is_named_with_the_next_step(
     ):
         pytest.fail("there is no vLLM")
     assert caught.value.hint == "make setup"
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(2, 2), (1, 4), (4, 4)])
+def test_arguments_that_the_server_refuses_are_a_mistake_not_a_fault(
+    spec: ServerSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    code: int,
+    exit_code: int,
+) -> None:
+    put_in(monkeypatch, f"import sys; print('--nope: what is that?'); sys.exit({code})")
+    with (
+        pytest.raises(HarnessError, match="--nope: what is that") as caught,
+        running(spec, log_path=tmp_path / "s.log"),
+    ):
+        pytest.fail("it ended")
+    assert caught.value.exit_code == exit_code
 
 
 def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:

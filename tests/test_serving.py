@@ -54,6 +54,7 @@ def serve(of: Choice, home: Path, *variables: str) -> int:
 def test_a_server_says_where_others_reach_it(
     tmp_path: Path, specs: list[ServerSpec], section: dict[str, Any], port: int | None, url: str
 ) -> None:
+    (tmp_path / "keys.toml").touch()
     assert serve(choice(tmp_path, port, keys="keys.toml", **section), tmp_path / "home") == 0
     assert [spec.url for spec in specs] == [url]
     assert specs[0].keys == tmp_path / "keys.toml"
@@ -66,6 +67,22 @@ def test_an_open_address_needs_keys(tmp_path: Path, specs: list[ServerSpec], hos
         serve(of, tmp_path / "home")
     assert specs == []
     assert serve(of, tmp_path / "home", "HARNESS_KEYS") == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"url": "gpu-1:8000"}, "serve.url = 'gpu-1:8000': not a URL"),
+        ({"url": "ftp://gpu-1"}, "serve.url = 'ftp://gpu-1': not a URL"),
+        ({"keys": "none.toml"}, "serve.keys = .*/none.toml': no such file"),
+    ],
+)
+def test_what_would_never_work_is_refused_before_the_start(
+    tmp_path: Path, specs: list[ServerSpec], section: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(HarnessError, match=message):
+        serve(choice(tmp_path, **section), tmp_path / "home")
+    assert specs == []
 
 
 def test_a_round_s_own_server_is_no_replica(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import Home, Json, app, open_store
-from harness.errors import EndpointError, nearest
+from harness.errors import EndpointError, HarnessError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -52,6 +52,8 @@ def chat(
     """Talk with a served model in the terminal. The key, if any, is in HARNESS_API_KEY."""
     from harness.talk import Talk, nearest_endpoint
 
+    if message is not None and not message.strip():
+        raise HarnessError("--message is empty", hint="harness chat ALIAS --message 'Hello'")
     options = {"max_tokens": max_tokens, "temperature": temperature}
     with Talk(
         endpoint or nearest_endpoint(open_store(home)),

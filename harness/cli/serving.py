@@ -231,12 +231,14 @@ def _show(
     from rich.table import Table
     from rich.text import Text
 
+    from harness.report.wording import neutral
+
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("replica", "url", "state", "base", "loaded", "busy", "aliases"):
         table.add_column(column, no_wrap=column not in ("url", "base"), overflow="fold")
     for sight in sights:
-        table.add_row(*map(Text, _row(sight, wrong[sight.replica.id])))
+        table.add_row(*(Text(neutral(cell)) for cell in _row(sight, wrong[sight.replica.id])))
     console.print(table if sights else "no server is up on this store; start one: harness serve")
     lines = [("", line) for each in sights for line in _held(each)]
     lines += [("", f"alias    {name} is {what}") for name, what in answers.items()]
@@ -249,11 +251,11 @@ def _show(
 
 def _row(sight: Sight, wrong: list[str]) -> list[str]:
     replica, found, _ = sight
+    if found is None:
+        return [replica.id, replica.url, _state(sight), replica.base_name, "", "", ""]
     up_s = (now() - datetime.fromisoformat(replica.started_at)).total_seconds()
     up = f"{up_s / 3600:.1f} h" if up_s >= 3600 else f"{up_s / 60:.0f} min"
     row = [replica.id, replica.url, f"{_state(sight)} {up}", replica.base_name]
-    if found is None:
-        return [*row, "", "", ""]
     loaded = f"{len(found.loaded)}/{found.max_loaded}"
     return [*row, loaded, str(sum(found.in_flight.values())), "differ" if wrong else "as stored"]
 
@@ -271,6 +273,6 @@ def _held(sight: Sight) -> list[str]:
     ]
     lines = [f"loaded   {sight.replica.id}: {', '.join(versions)}"] if versions else []
     return lines + [
-        neutral(f"refused  {sight.replica.id}: {name}: {why}")
+        neutral(f"refused  {sight.replica.id}: {name}: {why.removeprefix(f'{name}: ')}")
         for name, why in found.refused.items()
     ]

@@ -124,6 +124,7 @@ class FakeEngine:
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.max_model_len = 1024
+        self.dead = False
 
     async def load(self, version: str, path: Path) -> None:
         assert path.is_absolute()
@@ -156,6 +157,7 @@ class Beneath:
         self.headers: list[tuple[bytes, bytes]] = []
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.status = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -168,7 +170,7 @@ class Beneath:
             await self.gate.wait()
         if self.failure:
             raise self.failure
-        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b'{"beneath":', "more_body": True})
         await send({"type": "http.response.body", "body": b"true}", "more_body": False})
 

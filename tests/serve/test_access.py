@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+import serve.exchange
 from serve import access
-from serve.asgi import Message
+from serve.asgi import Disconnected, Message
 from serve.exchange import Exchange
 from tests.serve.live import Live, eventually
 
@@ -117,6 +118,41 @@ def test_a_client_that_left_is_told_apart(
     exchange = Exchange("POST", "/v1/completions", "id")
     asyncio.run(answer(exchange, *messages, leaves_after=leaves_after))
     assert logged(exchange, capfd)["status"] == status
+
+
+def test_a_body_that_arrives_is_no_departure_and_json_no_stream(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    exchange = Exchange("POST", "/v1/completions", "id")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def scenario() -> None:
+        await exchange.heed(receive)()
+        await answer(exchange, start(), part())
+
+    asyncio.run(scenario())
+    line = logged(exchange, capfd)
+    assert (line["status"], line["streamed"]) == (200, False)
+
+
+def test_a_client_that_does_not_read_is_given_up(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would keep the turn of its version for as long as it likes."""
+
+    async def stuck(message: Message) -> None:
+        await asyncio.Event().wait()
+
+    async def begin() -> None:
+        await exchange.watch(stuck)(start())
+
+    exchange = Exchange("POST", "/v1/completions", "id")
+    monkeypatch.setattr(serve.exchange, "SEND_S", 0)
+    with pytest.raises(Disconnected):
+        asyncio.run(begin())
+    assert logged(exchange, capfd)["status"] == 499
 
 
 def test_an_answer_that_never_came_is_the_servers_fault(capfd: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,19 @@ def empty(turns: Turns) -> bool:
     return not (turns._running or turns._waiting or turns._queued)
 
 
+def test_nobody_listens_for_a_client_that_was_called_in() -> None:
+    async def scenario() -> None:
+        room = Room(1)
+        first, second = await room.ask("a"), await room.ask("b")
+        first.finish()
+        await settle()
+        assert second.inside
+        assert asyncio.all_tasks() == {asyncio.current_task(), second.task}
+        second.finish()
+
+    asyncio.run(scenario())
+
+
 def test_within_the_limit_nobody_waits(clock: Clock) -> None:
     async def scenario() -> None:
         room = Room(2)

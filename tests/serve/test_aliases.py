@@ -16,6 +16,9 @@ from serve.aliases import Aliases, Table
 from tests.serve.fakes import published
 
 ZERO = b'{"aliases": {"prod": "a"}, "splits": {"prod": {"a": 1, "b": 0}}}'
+HUGE = b'{"aliases": {"prod": "a"}, "splits": {"prod": {"a": %d}}}' % 10**400
+AS_VERSION = b'{"aliases": {"bot@0123456789ab": "bot@ba9876543210"}}'
+SPLIT_AS_VERSION = b'{"aliases": {}, "splits": {"bot@0123456789ab": {"bot@ba9876543210": 1}}}'
 
 
 def test_absent_file_is_no_aliases_and_its_arrival_is_seen(tmp_path: Path) -> None:
@@ -113,7 +116,18 @@ def test_a_refresh_sees_what_a_stat_does_not(
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b'{"schema": 1, "alia', b"[]", b'{"aliases": {"prod": 3}}', b"\xff\xfe", ZERO]
+    "damage",
+    [
+        b"",
+        b'{"schema": 1, "alia',
+        b"[]",
+        b'{"aliases": {"prod": 3}}',
+        b"\xff\xfe",
+        ZERO,
+        HUGE,
+        AS_VERSION,
+        SPLIT_AS_VERSION,
+    ],
 )
 def test_damage_keeps_the_last_good_map(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "aliases.json"

@@ -19,7 +19,7 @@ import pytest
 from serve import faststart, plugin
 from serve.cpulora import _expand_slice, _shrink
 from serve.engine import Engine, adapter_id
-from serve.launch import LORA_RANKS, Options, environment, vllm_argv
+from serve.launch import _FORBIDDEN, LORA_RANKS, Options, environment, vllm_argv
 from tests.serve.adapters import random_adapter
 from tests.serve.live import POCKET_BASE
 
@@ -62,6 +62,7 @@ def names(folder: str) -> None:
     given = make_arg_parser(FlexibleArgumentParser()).parse_args(vllm_argv(options, cpu=True))
     assert AsyncEngineArgs.from_cli_args(given).max_cpu_loras == options.max_cpu_loras
     same_arguments()
+    known_by_name()
     load_general_plugins()
     replaced()
     faststart.shorten()
@@ -69,6 +70,16 @@ def names(folder: str) -> None:
 
     assert engine_utils.get_mp_context().get_start_method() == "fork"
     assert "get_mp_context()" in inspect.getsource(engine_utils.CoreEngineProcManager)
+
+
+def known_by_name() -> None:
+    """Where drain finds the server, and what the launcher sets or takes away."""
+    import vllm.entrypoints.launchers.launcher as launcher
+    from vllm import envs
+
+    assert "app.state.server = server" in inspect.getsource(launcher)
+    names = {name for name in os.environ if name.startswith("VLLM_")}.union(_FORBIDDEN)
+    assert names - set(envs.environment_variables) <= {"PROMETHEUS_MULTIPROC_DIR"}
 
 
 def same_arguments() -> None:
@@ -137,4 +148,5 @@ async def _in_and_out(client: Any, path: Path) -> None:
     assert not await client.list_loras()
     assert models.lora_requests == {}
     await client.check_health()
+    assert not held.dead
     client.shutdown()

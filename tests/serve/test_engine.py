@@ -20,6 +20,7 @@ class Client:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self.errored = False
         self.model_config = SimpleNamespace(max_model_len=7)
 
     async def add_lora(self, request: Any) -> bool:
@@ -81,6 +82,26 @@ def test_a_failed_load_leaves_no_name_behind(installed: ModuleType) -> None:
     assert told == [("remove", adapter_id(Path("/x")))]
 
 
+def test_an_engine_that_dies_is_not_waited_for(
+    installed: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(Client):
+        async def add_lora(self, request: Any) -> bool:
+            self.errored = True
+            await asyncio.Event().wait()
+            return True
+
+    monkeypatch.setattr("serve.engine.DEATH_S", 0)
+    vllm = state(engine_client=Dying())
+    engine = Engine(vllm)
+    assert not engine.dead
+    with pytest.raises(EnvironmentFault, match="has ended"):
+        asyncio.run(engine.load("bot@0123", Path("/x")))
+    assert engine.dead
+    assert vllm.openai_serving_models.lora_requests == {}
+    assert vllm.engine_client.told == []
+
+
 @pytest.mark.parametrize(
     ("different", "words"),
     [
@@ -88,6 +109,7 @@ def test_a_failed_load_leaves_no_name_behind(installed: ModuleType) -> None:
         ({"openai_serving_models": None}, "lora_requests"),
         ({"engine_client": SimpleNamespace(remove_lora=len)}, "engine_client.add_lora"),
         ({"engine_client": SimpleNamespace(add_lora=len)}, "engine_client.remove_lora"),
+        ({"engine_client": SimpleNamespace(add_lora=len)}, "engine_client.errored"),
     ],
 )
 def test_a_vllm_with_other_insides_is_refused_at_the_start(

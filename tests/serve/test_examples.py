@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 import serve
 from harness.recipe import Serve
-from harness.server import STOP_S
+from harness.server import STOP_S, usable_port
 from tests.serve.nginx import EXAMPLE as NGINX
-from tests.serve.nginx import needs_nginx
+from tests.serve.nginx import balanced, needs_nginx
 
 FOLDER = Path(serve.__file__).parent / "examples"
 ROOT = FOLDER.parents[1]
@@ -106,3 +112,32 @@ def test_nginx_takes_its_file_without_root(tmp_path: Path) -> None:
     found = subprocess.run(argv, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert "[warn]" not in found.stderr
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@needs_nginx
+def test_nginx_asks_the_other_replica_when_a_machine_is_gone(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        gone = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # full: further connections get no answer, as from no machine
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(gone.getsockname())
+        alive = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _Answers))
+        threading.Thread(target=alive.serve_forever, daemon=True).start()
+        stack.callback(alive.shutdown)
+        urls = [f"http://127.0.0.1:{each}" for each in (gone.getsockname()[1], alive.server_port)]
+        front = stack.enter_context(balanced(urls, usable_port(None), tmp_path / "nginx"))
+        with ThreadPoolExecutor(2) as pool:  # to each replica first, in turn
+            found = list(pool.map(lambda _: httpx.post(f"{front}/v1/x", content=b"{}"), range(2)))
+    assert [each.status_code for each in found] == [200, 200]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentFault
+from harness.errors import HarnessError
 from serve.asgi import Refusal
 from serve.keys import ADMIN_KEYS, LOCAL, USER_KEYS, Caller, Keys, check, sealed
 from serve.launch import Options, environment
@@ -160,26 +160,26 @@ def test_a_file_that_is_wrong_is_refused_at_its_line(
     path: Path, text: str, place: str | None, words: str
 ) -> None:
     path.write_text(text)
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(HarnessError) as caught:
         Keys(path, {})
     assert words in str(caught.value)
     assert SECRET not in str(caught.value)
     if place is not None:
         assert str(caught.value).startswith(f"{path}{place}: ")
-    with pytest.raises(EnvironmentFault):
+    with pytest.raises(HarnessError):
         check(path, {}, host="127.0.0.1")
 
 
 def test_files_that_cannot_be_read_are_refused(path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="No such file"):
+    with pytest.raises(HarnessError, match="No such file"):
         Keys(path, {})
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(EnvironmentFault, match="not UTF-8"):
+    with pytest.raises(HarnessError, match="not UTF-8"):
         Keys(path, {})
     path.write_text("key = " + "[" * 100_000)
-    with pytest.raises(EnvironmentFault, match="not TOML"):
+    with pytest.raises(HarnessError, match="not TOML"):
         Keys(path, {})
-    with pytest.raises(EnvironmentFault, match="directory"):
+    with pytest.raises(HarnessError, match="directory"):
         Keys(path.parent, {})
 
 
@@ -187,14 +187,14 @@ def test_files_that_cannot_be_read_are_refused(path: Path) -> None:
     "value", ["", ",", f"{SECRET},", "short", f"{SECRET},{SECRET}", "sha256:x"]
 )
 def test_variables_that_are_wrong_are_refused(value: str) -> None:
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(HarnessError) as caught:
         check(None, {USER_KEYS: value}, host="127.0.0.1")
     assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
 def test_other_machines_are_let_in_only_with_keys(path: Path, host: str) -> None:
-    with pytest.raises(EnvironmentFault, match="without keys"):
+    with pytest.raises(HarnessError, match="without keys"):
         check(None, {}, host=host)
     check(None, {ADMIN_KEYS: SECRET}, host=host)
     path.write_text(table("support", secret(SECRET)))
@@ -269,7 +269,7 @@ def test_the_environment_of_this_process_is_left_without_keys(
 
 def test_the_launcher_refuses_an_open_address_and_hands_on_digests_only(tmp_path: Path) -> None:
     options = Options(tmp_path, POCKET_BASE, "pocket", host="0.0.0.0")
-    with pytest.raises(EnvironmentFault, match="without keys"):
+    with pytest.raises(HarnessError, match="without keys"):
         environment(options, {}, cpu=True)
     values = environment(options, {USER_KEYS: SECRET, ADMIN_KEYS: OTHER}, cpu=True)
     assert SECRET not in str(values)

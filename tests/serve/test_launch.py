@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentFault, HarnessError
 from harness.jsonio import digest, file_digest
 from serve.__main__ import parse
 from serve.config import Served, template_digest
@@ -91,7 +91,7 @@ def test_arguments_on_a_gpu_and_the_users_own_come_last(base_dir: Path) -> None:
     ],
 )
 def test_vllms_own_arguments_do_not_undo_ours(base_dir: Path, flag: str) -> None:
-    with pytest.raises(EnvironmentFault, match="set by the launcher"):
+    with pytest.raises(HarnessError, match="set by the launcher"):
         vllm_argv(options(base_dir, extra=(flag, "1")), cpu=True)
 
 
@@ -123,6 +123,9 @@ def test_the_environment_opens_nothing_and_asks_nobody(base_dir: Path) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_COMPUTE_NANS_IN_LOGITS": "1",
+        "PROMETHEUS_DISABLE_CREATED_SERIES": "1",
+        "VLLM_MAX_N_SEQUENCES": "128",
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "1",
         "HF_HUB_OFFLINE": "1",
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",
@@ -224,7 +227,7 @@ def test_ranks_are_rounded_up_to_what_vllm_accepts(wanted: int, rank: int) -> No
     ],
 )
 def test_options_that_cannot_work_are_refused(base_dir: Path, different: dict[str, int]) -> None:
-    with pytest.raises(EnvironmentFault, match="accepted"):
+    with pytest.raises(HarnessError, match="accepted"):
         served(options(base_dir, **different), cpu=True)
 
 

@@ -338,3 +338,24 @@ def test_a_loaded_version_outlives_its_folder(store: Store, engine: FakeEngine) 
         await loader.ensure(version)
 
     asyncio.run(scenario())
+
+
+def test_loads_evictions_and_refusals_are_counted(store: Store, engine: FakeEngine) -> None:
+    one, two = published(store, "one"), published(store, "two")
+    loader = make(engine, store, max_versions=1)
+
+    async def scenario() -> None:
+        await loader.ensure(one)
+        await loader.ensure(two)
+        await refused(loader.ensure("bot@" + "0" * 12))
+
+    asyncio.run(scenario())
+    shown = loader._metrics.render().decode()
+    for line in (
+        'harness_loads_total{result="loaded"} 2.0',
+        'harness_loads_total{result="refused"} 1.0',
+        "harness_evictions_total 1.0",
+        f'harness_resident{{version="{two}"}} 1.0',
+    ):
+        assert line in shown
+    assert one not in shown

@@ -89,15 +89,21 @@ def test_names_that_are_served_by_nothing_share_one_series(metrics: Metrics) -> 
     for index in range(1000):
         unknown = done(None, 404, asked=f"no-{index}", alias=None, path=f"/no/{index}")
         metrics.observe(unknown)
-        metrics.observe(done(f"broken@{index:012x}", 503, alias=f"alias-{index}"))
+        metrics.observe(done(f"broken@{index:012x}", 503, alias=None))
     found = samples(metrics)
     assert found["harness_requests_total"] == {("", "", "404", ""): 1000, ("", "", "503", ""): 1000}
     assert len(metrics.render()) < before + 1000
 
 
+def test_an_alias_whose_version_is_refused_is_named(metrics: Metrics) -> None:
+    metrics.observe(done("broken@000000000000", 503, alias="prod"))
+    assert samples(metrics)["harness_errors_total"] == {("prod", "unavailable", "", ""): 1}
+
+
 def test_an_evicted_version_leaves_nothing_behind(metrics: Metrics) -> None:
     empty = Metrics()
     empty.loaded(ALPHA, 0.2)
+    assert samples(empty)["harness_resident_versions"] == {(): 1}
     for index in range(10_000):
         version = f"v@{index:012x}"
         metrics.loaded(version, 0.2)

@@ -246,6 +246,16 @@ def test_the_engines_refusal_is_answered_in_its_words(room: Room) -> None:
     assert "no such module" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("dead", "status"), [(True, 503), (False, 500)])
+def test_when_the_engine_has_died_another_replica_may_be_asked(
+    room: Room, dead: bool, status: int
+) -> None:
+    room.beneath.status, room.engine.dead = 500, dead
+    assert asyncio.run(room.post(chat("pocket"))).status == status
+    room.beneath.status = 400
+    assert asyncio.run(room.post(chat("pocket"))).status == 400
+
+
 def test_before_the_start_adapters_wait_and_a_strange_vllm_does_not_start(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +354,13 @@ def test_routes_for_administrators_need_an_admin_key(room: Room) -> None:
     assert asyncio.run(statuses(None)) == [401] * 4
     assert asyncio.run(statuses(user)) == [403, 403, 403, 404]
     assert asyncio.run(statuses(admin)) == [200, 200, 200, 404]
+
+
+def test_an_alias_is_not_warmed_and_is_called_one(room: Room) -> None:
+    room.point("prod", published(room.store, "bot"))
+    answer = asyncio.run(room.post(chat("prod"), "/admin/warm"))
+    assert answer.status == 404
+    assert answer.json()["error"]["message"] == "'prod' is an alias; name a version"
 
 
 def test_who_started_the_server_is_told_its_process_and_nobody_else_is(room: Room) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import Store
+from harness.store.replicas import Replica
 from serve.asgi import Message
 from serve.config import Served
 from serve.replica import Presence
@@ -124,6 +126,26 @@ def test_a_store_that_cannot_be_written_is_said_once_and_serving_goes_on(
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(scenario())
+
+
+def test_an_error_that_names_another_file_every_time_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tried = Store(tmp_path), []
+
+    def refuse(replica: Replica) -> None:
+        tried.append(replica)
+        raise OSError(errno.EROFS, "Read-only file system", f".clock-{len(tried)}")
+
+    monkeypatch.setattr(store.replicas, "register", refuse)
+
+    async def scenario() -> None:
+        async with presence(store).announced(ignore) as forward:
+            await forward(STARTED)
+            await until(lambda: len(tried) > 2)
+
+    asyncio.run(scenario())
+    assert len(caplog.records) == 1
 
 
 def test_a_server_without_an_address_for_others_tells_nobody(tmp_path: Path) -> None:
