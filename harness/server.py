@@ -99,7 +99,7 @@ def running(
     n_tries = 1 if spec.port else _PORT_TRIES
     for n_left in reversed(range(n_tries)):
         port = usable_port(spec.port, spec.host)
-        process = _start_logged(spec, port, log_path, keyless=True)
+        process = _start_logged(spec, port, log_path, keyless=spec.keys is None)
         server = Server(_own_url(spec.host, port), process.pid)
         try:
             _wait_healthy(process, server, log_path, on_wait)

@@ -91,6 +91,7 @@ def test_a_killed_server_leaves_no_engine_and_one_sequence_is_room_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serve.launch._MIB", 0)  # neither floor nor ceiling: one sequence
+    monkeypatch.setenv("HARNESS_KEYS", "hk-of-another-server")  # not this one's: it is started here
     room = kv_cache_bytes(Options(tmp_path, POCKET_BASE, "pocket", max_context=300))
     spec = ServerSpec(
         home=tmp_path / "home",
