@@ -194,8 +194,11 @@ class VersionMiddleware:
         caller.require_model(asked)
         table = self._aliases.table()
         key = split_key(fields, dict(scope["headers"])) if asked in table.splits else ""
-        version = table.pick(asked, key) or asked
-        exchange.alias = asked if asked in table.aliases else None
+        if asked == self._served.base_name:  # whatever a file says: it is no alias
+            version = asked
+        else:
+            version = table.pick(asked, key) or asked
+            exchange.alias = asked if asked in table.aliases else None
         self._room().models.require(caller, asked, version)
         exchange.version = version
         named = {b"x-harness-version": version.encode("latin-1", "replace")}

@@ -1,9 +1,5 @@
 """This server's file among the store's replicas: there while it serves, touched at every beat.
 
-In the middleware: `self._presence = Presence(self._served, self._store.replicas)` at construction,
-and around the application's lifespan
-`async with self._presence.announced(send) as send: await self._app(scope, receive, send)`.
-
 A server without a `url` is somebody's own and tells nobody of itself. A store that cannot be
 written does not stop the serving. Knows nothing of requests.
 """

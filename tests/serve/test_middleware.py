@@ -41,6 +41,12 @@ def test_an_alias_becomes_its_version_on_every_generating_path(room: Room, path:
     assert room.engine.loaded == [version]
 
 
+def test_an_alias_file_that_names_the_base_does_not_move_it(room: Room) -> None:
+    version = published(room.store, "bot")
+    room.write_aliases({"schema": 2, "aliases": {"pocket": version}, "splits": {}})
+    assert asyncio.run(room.post(chat("pocket"))).headers["x-harness-version"] == "pocket"
+
+
 def test_versions_and_the_base_pass_by_their_own_names(room: Room) -> None:
     version = published(room.store, "bot")
     assert asyncio.run(room.post(chat(version))).headers["x-harness-version"] == version
