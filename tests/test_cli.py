@@ -4,6 +4,7 @@ step and exit code, and leaves nothing behind. Runs without a model server."""
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -330,3 +331,13 @@ def test_a_damaged_cache_is_named_before_training(tmp_path: Path) -> None:
     assert "cache.sqlite of the store: file is not a database" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (home / "training").exists()
+
+
+def test_an_alias_of_a_version_that_is_gone_is_named_by_status(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    version = store.import_version(JUDGE_DIR)
+    store.move_alias("prod", version, at="2030-01-01T00:00:00+00:00", decision=None, run=None)
+    shutil.rmtree(store.version_dir(version))
+    done = harness("serve", "status", home=store.home)
+    assert done.returncode == 4
+    assert f"wrong    alias prod is {version}, which the store does not have" in done.stdout

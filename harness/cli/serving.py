@@ -122,7 +122,8 @@ def run(
 def status(home: Home = None, json_: Json = False) -> None:
     """Every server that is up on the store, what it holds, and whether it sees the same aliases.
 
-    Exits with 4 where one cannot be reached or sees others than the store.
+    Exits with 4 where one cannot be reached or sees others than the store, or an alias points at
+    a version that is gone.
     """
     from harness.fleet import differences, look
     from harness.store.aliases import answering
@@ -131,12 +132,18 @@ def status(home: Home = None, json_: Json = False) -> None:
     sights = look(store.replicas.living())
     aliases, splits = store.aliases(), store.splits()
     wrong = {each.replica.id: differences(each, aliases, splits) for each in sights}
+    lost = [
+        f"alias {name} is {version}, which the store does not have"
+        for name, version in sorted(aliases.items())
+        if not store.has(version)
+    ]
     if json_:
         replicas = [_facts(each, wrong[each.replica.id]) for each in sights]
-        echo({"aliases": aliases, "splits": splits, "replicas": replicas}, json_)
+        found = {"aliases": aliases, "splits": splits, "problems": lost, "replicas": replicas}
+        echo(found, json_)
     else:
-        _show(sights, wrong, answering(aliases, splits))
-    if not sights or any(wrong.values()):
+        _show(sights, wrong | {"": lost}, answering(aliases, splits))
+    if not sights or lost or any(wrong.values()):
         raise typer.Exit(EndpointError.exit_code)
 
 
