@@ -1,9 +1,9 @@
 """What one request may cost before the model sees it.
 
 vLLM 0.32 checks a request and compiles what its answer must look like on the thread that answers
-everybody, and for some short requests takes minutes. Seconds measured on one core, both growing
-with the square: 10,000 empty objects as `input` of /v1/responses 20, the pattern `[a-z]{1,20000}`
-in a JSON schema 15; and 7 MB to /tokenize 9. Knows nothing of what the fields mean to a model.
+everybody, and some short requests keep it busy for many seconds, growing with the square: 10,000
+empty objects as `input` of /v1/responses, the pattern `[a-z]{1,20000}` in a JSON schema; and so
+do 7 MB to /tokenize. Knows nothing of what the fields mean to a model.
 """
 
 from __future__ import annotations
