@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from harness.types import StageTime
+
 
 class Reporter:
     """Live progress; a context manager."""
@@ -40,6 +42,8 @@ class Reporter:
             transient=True,
             disable=not self.console.is_terminal,
         )
+        self.times: list[StageTime] = []
+        """The stages that are done, in order."""
         self._task: TaskID | None = None
         self._stage = ""
         self._started = 0.0
@@ -75,9 +79,15 @@ class Reporter:
     def done(self, summary: str, *, skipped: bool = False) -> None:
         """End the stage with one line."""
         self._clear()
-        seconds = "" if skipped else f"  {time.monotonic() - self._started:.0f} s"
+        took = 0.0 if skipped else time.monotonic() - self._started
+        seconds = round(took, 3)
+        self.times.append(
+            StageTime(name=self._stage, seconds=seconds, summary=summary, skipped=skipped)
+        )
         mark = Text("· " if skipped else "✓ ", style="dim" if skipped else "green")
-        line = Text(f"{self._stage:<9} ", style="bold") + Text(summary) + Text(seconds, "dim")
+        line = Text(f"{self._stage:<9} ", style="bold") + Text(summary)
+        if not skipped:
+            line.append(f"  {took:.0f} s", "dim")
         self.console.print(mark + line, soft_wrap=True)
 
     def note(self, text: str, style: str = "yellow") -> None:

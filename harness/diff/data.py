@@ -6,24 +6,22 @@ training wrote them are not compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import jsonio
-from harness.diff.made import own_job
 from harness.diff.parts import DataPart, Example
 from harness.diff.rows import Match, Place, match
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
 from harness.store import Store
 from harness.training.job import JobDir
+from harness.training.origin import Decode, decoder, own_job
 from harness.types import ChatContract, Manifest
 
 N_EXAMPLES = 3
 _GONE = "the rows of {} are gone: no training directory has them as they were written"
 _OTHER_TOKENS = "their chats became tokens by other templates or tokenizers: no row can be matched"
-
-Decode = Callable[[Sequence[int]], str]
 
 
 class _Side(NamedTuple):
@@ -89,7 +87,7 @@ def _told(found: Match, old: JobDir, new: JobDir, contract: ChatContract) -> dic
     changed = found.changed[:N_EXAMPLES]
     old_rows = _read(old.rows, [*removed, *(pair[0] for pair in changed)])
     new_rows = _read(new.rows, [*added, *(pair[1] for pair in changed)])
-    decode = _decoder(old, new, contract) if old_rows or new_rows else None
+    decode = decoder((new, old), contract) if old_rows or new_rows else None
     return {
         "n_same": found.n_same,
         "n_added": len(found.added),
@@ -133,25 +131,3 @@ def _answer(row: dict[str, Any] | None, decode: Decode | None) -> str | None:
     if row.get("desirable") is not None:
         text += f" ({'' if row['desirable'] else 'un'}desirable)"
     return text
-
-
-def _decoder(old: JobDir, new: JobDir, contract: ChatContract) -> Decode | None:
-    """Of the base that either was trained on, where that is still there with the tokenizer that
-    the rows were made with."""
-    from harness.chat.tokenizer import Tokenizer
-
-    for job in (new, old):
-        directory = Path(str((job.read() or {}).get("base_dir", "")))
-        try:
-            tokenizer = Tokenizer(directory) if directory.is_dir() else None
-        except HarnessError:
-            continue
-        if tokenizer and _is_of(tokenizer.definition(), contract):
-            return tokenizer.decode
-    return None
-
-
-def _is_of(definition: dict[str, Any], contract: ChatContract) -> bool:
-    """As harness.chat.contract.fingerprint digests it."""
-    kept = {key: definition[key] for key in definition.keys() - {"truncation", "padding"}}
-    return jsonio.digest(kept) == contract.tokenizer

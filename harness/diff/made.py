@@ -15,8 +15,7 @@ from harness.errors import HarnessError
 from harness.recipe import Recipe
 from harness.run import Run
 from harness.store import Store
-from harness.training.job import JobDir
-from harness.training.resume import job_dir
+from harness.training.origin import own_job
 from harness.types import Manifest
 from harness.yamlio import read_yaml
 
@@ -66,14 +65,6 @@ def _recipes(store: Store, version: str) -> list[Path]:
     about = {each.run for each in entries if each.candidate == version}
     paths = (store.home / "runs").glob("*/recipe.yaml")
     return sorted(paths, key=lambda path: (path.parent.name not in about, path))
-
-
-def own_job(store: Store, manifest: Manifest) -> JobDir | None:
-    """The directory of the version's training, where that is still here and whole."""
-    name = manifest.version.partition("@")[0]
-    job = JobDir(job_dir(store.home / "training", name, manifest.train_key))
-    settings = job.read()
-    return job if settings and settings.get("key") == manifest.train_key else None
 
 
 def _recipe(run: Run, manifest: Manifest) -> Recipe | None:

@@ -34,6 +34,7 @@ from harness.types.release import (
     Spread,
     Status,
 )
+from harness.types.round import StageTime
 
 __all__ = [
     "SCHEMA",
@@ -69,6 +70,7 @@ __all__ = [
     "SliceComparison",
     "SlicePrecision",
     "Spread",
+    "StageTime",
     "Status",
     "Target",
     "ToolCall",

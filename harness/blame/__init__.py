@@ -1,0 +1,1 @@
+"""Which training rows taught an adapter its regressions."""

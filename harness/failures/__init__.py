@@ -1,0 +1,1 @@
+"""From failure to data: what failed, in groups, and a worklist for the next round."""
