@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
+from rich.text import Text
 
 from harness import jsonio
 from harness.outcome import Outcome, command_line
@@ -21,7 +22,7 @@ from harness.pocket.oracle import JUDGE_TEMPLATE
 from harness.pocket.rows import heldout_items, instruction_rows
 from harness.progress import Reporter
 from harness.recipe import load
-from harness.report.terminal import summary
+from harness.report.terminal import brief, place, summary
 from harness.store import Store
 
 ALIAS = "prod"
@@ -45,20 +46,24 @@ class Story(NamedTuple):
         }
 
 
-def tell(directory: Path, store: Store, console: Console, *, clock: Clock) -> Story:
+def tell(
+    directory: Path, store: Store, console: Console, *, clock: Clock, quiet: bool = False
+) -> Story:
     """Run both rounds: the first should pass and be promoted, the second be blocked for the
-    corrupted slice alone."""
+    corrupted slice alone. `quiet`: print their verdicts alone."""
     write_files(directory)
-    console.print(f"recipes, data and evalset: {directory}/", soft_wrap=True)
-    with Reporter() as reporter:
+    if not quiet:
+        console.print(f"recipes, data and evalset: {directory}/", soft_wrap=True)
+    with Reporter(quiet=quiet) as reporter:
         reporter.note("round one: tune the base on good data", "bold")
         first = _round(directory / "round1.yaml", store, reporter, clock)
-        _show(console, first)
+        _show(console, first, quiet)
         reporter.note(f"round two: the same, but every {CORRUPTED!r} answer is wrong", "bold")
         second = _round(directory / "round2.yaml", store, reporter, clock)
-        _show(console, second)
+        _show(console, second, quiet)
     problems = _problems(first, second)
-    _close(console, directory, first, second, problems)
+    if problems or not quiet:
+        _close(console, directory, first, second, problems)
     return Story((first, second), problems)
 
 
@@ -82,9 +87,10 @@ def _round(path: Path, store: Store, reporter: Reporter, clock: Clock) -> Outcom
     return run_round(load(path), store, reporter, alias=ALIAS, clock=clock)
 
 
-def _show(console: Console, outcome: Outcome) -> None:
-    console.print(summary(outcome.record))
-    console.print(f"report  {outcome.run.report_path('html')}\n", soft_wrap=True)
+def _show(console: Console, outcome: Outcome, quiet: bool) -> None:
+    path = place(outcome.run.report_path("html"))
+    console.print(brief(outcome.record) if quiet else summary(outcome.record), soft_wrap=quiet)
+    console.print(Text("report  ") + path + Text("" if quiet else "\n"), soft_wrap=True)
 
 
 def _problems(first: Outcome, second: Outcome) -> list[str]:
@@ -119,7 +125,10 @@ def _close(
         style="green",
         soft_wrap=True,
     )
-    console.print(f"\nlook     {second.run.report_path('html')}", soft_wrap=True)
+    look = Text("\nlook     ") + place(second.run.report_path("html"))
+    console.print(look, soft_wrap=True)
+    for line in second.next_steps():
+        console.print(line, soft_wrap=True, markup=False)
     home = first.run.run_dir.parents[1]
     serve = command_line("serve", "--port", 8000, home=home)
     console.print(f"serve    {serve}", soft_wrap=True, markup=False)

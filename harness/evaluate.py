@@ -10,7 +10,6 @@ from functools import partial
 
 from harness.errors import EvalsetError
 from harness.evaluation.cache import Cache
-from harness.evaluation.judging.health import JudgeHealth
 from harness.evidence import chats_of, own_client
 from harness.jsonio import digest, read_json
 from harness.outcome import Outcome
@@ -31,6 +30,7 @@ from harness.sides import (
     require_candidate,
 )
 from harness.store import Store
+from harness.types import JudgeHealth
 
 
 def evaluate(

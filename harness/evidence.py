@@ -19,7 +19,7 @@ from harness.evaluation import generate as generating
 from harness.evaluation.access import key_from_env, server_key
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client
-from harness.evaluation.probe import ProbeReport, probe
+from harness.evaluation.probe import probe
 from harness.looking import attempt_rules, compare_judged, is_enough, read_looks
 from harness.plan import Plan, chat_of
 from harness.progress import Reporter
@@ -28,7 +28,15 @@ from harness.scoring import Scored, score
 from harness.scoring import recall as recalled
 from harness.sides import Sides
 from harness.store import Store
-from harness.types import Comparison, Generation, LookPlan, RuleResult, Target, Verdict
+from harness.types import (
+    Comparison,
+    Generation,
+    LookPlan,
+    ProbeReport,
+    RuleResult,
+    Target,
+    Verdict,
+)
 
 OWN_TIMEOUT_S = 3600.0
 """A batch of long answers on a slow machine; a server that dies is noticed at once."""
@@ -104,7 +112,7 @@ async def gather(
             sides = _without(sides, refused)
             targets, chats = _targets(plan, sides), chats_of(plan, store, sides)
             n_answers = len(targets) * len(plan.evalset.items) * plan.recipe.eval.samples
-            reporter.stage("generate", n_answers)
+            reporter.stage("generate", n_answers, "answers")
             generated = await generating.generate(
                 plan.evalset.items,
                 targets,
@@ -116,6 +124,7 @@ async def gather(
                 endpoints=endpoints,
                 cache=cache,
                 advance=reporter.advance,
+                recalled=reporter.recalled,
             )
             write_records(run.generations_path, generated.records)
             reporter.done(_counted("answers", len(generated.records), generated.n_from_cache))
@@ -195,7 +204,8 @@ async def _probe(
         max_context=plan.max_context,
         client=client,
     )
-    jsonio.write_json(run.probe_path, reports[0].dump())
+    proof = reports[0].model_copy(update={"others": tuple(reports[1:]), "n_chats": n_chats})
+    jsonio.write_json(run.probe_path, proof.dump())
     if sides.rivals:
         jsonio.write_json(run.refused_path, refused)
     n_rows = sum(report.n_rows for report in reports)
@@ -212,9 +222,10 @@ async def _probe_each(
 ) -> tuple[list[ProbeReport], dict[str, str]]:
     """Reports, candidates first. Raises ContractError where nothing is left to compare."""
     candidates = (sides.candidate, *sides.rivals)
-    reporter.stage("probe", len(sides.versions))
+    reporter.stage("probe", len(sides.versions), "adapters")
     reports, refused = list[ProbeReport](), dict[str, str]()
     for version in sides.versions:
+        reporter.tell(asked=version)
         try:
             report = await probe(
                 client,

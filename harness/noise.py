@@ -18,7 +18,7 @@ from harness.chat.template import ChatTokenizer
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client
 from harness.evaluation.generate import generate
-from harness.evaluation.judging.budget import Purse
+from harness.evaluation.judging.budget import Purse, cost_line
 from harness.evaluation.judging.verdicts import judge
 from harness.evidence import chats_of, own_client
 from harness.pipeline import Clock, served
@@ -36,7 +36,7 @@ from harness.scoring import checked, seats_of, without_call
 from harness.sides import Sides, choose_candidate, choose_judges, require_candidate
 from harness.store import Store
 from harness.store.floors import floor_dir, keep_floor
-from harness.types import Comparison, Generation, Look, NoiseFloor, Target, Verdict
+from harness.types import Comparison, Generation, Look, NoiseFloor, Spending, Target, Verdict
 
 _CACHE = "cache.sqlite"
 """In the measurement's own folder; it lives until the measurement is complete, so that the same
@@ -148,7 +148,7 @@ class _Bench(NamedTuple):
         candidate's, the second the baseline's."""
         settings, items = self.plan.recipe.eval, self.plan.evalset.items
         n_own = settings.samples
-        self.reporter.stage("generate", 2 * n_own * len(items))
+        self.reporter.stage("generate", 2 * n_own * len(items), "answers")
         generated = await generate(
             items,
             [Target(role="candidate", model=self.sides.candidate, system=settings.system)],
@@ -159,6 +159,7 @@ class _Bench(NamedTuple):
             client=self.client,
             cache=self.cache,
             advance=self.reporter.advance,
+            recalled=self.reporter.recalled,
         )
         self.reporter.done(f"{len(generated.records)} answers, a half of them for each side")
         ours = [each for each in generated.records if each.sample < n_own]
@@ -173,8 +174,9 @@ class _Bench(NamedTuple):
         """Verdicts in the order of `answers`, and how many calls failed. The second side's opinions
         count on from the first's, so that equal answers are judged twice."""
         settings, found, n_faults = self.plan.recipe.judge, list[Verdict](), 0
-        purse, half = Purse(settings.budget), len(answers) // 2
-        self.reporter.stage("judge", len(answers))
+        half = len(answers) // 2
+        purse = Purse(settings.budget, keep=self._paid)
+        self.reporter.stage("judge", len(answers), "answers")
         async with contextlib.AsyncExitStack() as stack:
             seats = await seats_of(self.plan, self.sides, self.chats, self.client, stack)
             for side, first in ((answers[:half], 0), (answers[half:], settings.repeats)):
@@ -186,6 +188,7 @@ class _Bench(NamedTuple):
                     cache=self.cache,
                     purse=purse,
                     advance=self.reporter.advance,
+                    recalled=self.reporter.recalled,
                     settled=without_call(self.plan, side, await checked(self.plan, side, stack)),
                     first_repeat=first,
                 )
@@ -193,6 +196,9 @@ class _Bench(NamedTuple):
                 n_faults += judged.n_faults
         self.reporter.done(f"{len(found)} verdicts, {plural(purse.spent.calls, 'call')}")
         return found, n_faults
+
+    def _paid(self, spent: Spending) -> None:
+        self.reporter.tell(cost=cost_line(spent))
 
 
 def _floor(plan: Plan, comparison: Comparison, made_at: str) -> NoiseFloor:

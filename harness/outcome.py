@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from harness import jsonio
 from harness.errors import DataError, StoreError
-from harness.evaluation.judging.health import JudgeHealth, health_rules
+from harness.evaluation.judging.health import health_rules
 from harness.recipe import Gate
 from harness.release.agreement import agree
 from harness.release.compare import compare, planned_sizes
@@ -27,7 +27,7 @@ from harness.report.markdown import render_markdown
 from harness.report.record import RoundRecord
 from harness.run import Run
 from harness.store import Store, default_home
-from harness.types import Comparison, Decision, Item, LookPlan, Record
+from harness.types import Comparison, Decision, Item, JudgeHealth, LookPlan, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -75,13 +75,25 @@ class Outcome(NamedTuple):
         if decision.status == "inconclusive":
             lines = self._next("how many items are enough", "plan-eval", self._recipe)
         else:
-            lines = ["next     open the report: it shows what dropped, prompt by prompt"]
+            lines = self._to_mend()
         comparison = self.record.comparison
         if comparison and comparison.look and comparison.look.n_planned > len(comparison.pairs):
             n_left = comparison.look.n_planned - len(comparison.pairs)
             again = "each run once more" if self._recipe == "RECIPE" else "the same command"
             lines.append(f"         {again} with --set gate.looks=1 judges the {n_left} items left")
         return lines
+
+    def _to_mend(self) -> list[str]:
+        """From what dropped to the rows that taught it and to the next round's data."""
+        comparison = self.record.comparison
+        if not comparison or all(pair.difference >= 0 for pair in comparison.pairs):
+            return ["next     open the report: it shows what failed, prompt by prompt"]
+        home, name = self.run.run_dir.parents[1], self.run.run_id
+        failures, blame = (command_line(each, name, home=home) for each in ("failures", "blame"))
+        return [
+            f"next     {failures}   # what dropped, in groups, and a worklist for next time",
+            f"         {blame}   # which of your rows taught it this",
+        ]
 
     def _to_promote(self) -> list[str]:
         recipe, candidate = self.record.recipe, self.record.decision.candidate
@@ -122,8 +134,8 @@ def write_reports(run: Run, record: RoundRecord) -> None:
 
 def first_told(run: Run, record: RoundRecord) -> RoundRecord:
     """A finished round that was repeated without a call, as its pages told it when it was made:
-    with that time, those calls and what was foreseen then, so that they stay as they are. Any other
-    record as it is."""
+    with that time, those calls, what was foreseen then and what it took, so that they stay as they
+    are. Any other record as it is."""
     if any(record.counts.get(key) for key in ("trained_steps", "generated", "judged")):
         return record
     try:
@@ -132,8 +144,15 @@ def first_told(run: Run, record: RoundRecord) -> RoundRecord:
         return record
     if first.decision != record.decision:
         return record
-    kept = {"finished_at": first.finished_at, "counts": first.counts, "precision": first.precision}
+    kept = {key: getattr(first, key) for key in _TOLD_ONCE}
+    kept |= {key: value for key in _TOLD_AGAIN if (value := getattr(first, key))}
     return record.model_copy(update=kept)
+
+
+_TOLD_ONCE = ("finished_at", "counts", "precision", "stages", "spending", "packages")
+"""Fields of a record that hold for its first making, and would say nothing of a repetition."""
+_TOLD_AGAIN = ("proof", "health", "data", "training", "ancestors")
+"""Fields whose files may be lost since; a record from before there were such has none."""
 
 
 def read_record(run_dir: Path) -> RoundRecord:

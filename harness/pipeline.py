@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import yaml
 
 from harness import jsonio, retention, server
+from harness.account import with_account
 from harness.errors import ContractError, DataError, EndpointError, HarnessError
 from harness.evaluation.access import key_from_env, require_access, server_key
 from harness.evaluation.cache import Cache
@@ -35,13 +36,14 @@ from harness.release.gate import decide, refuse, ships
 from harness.report.record import RoundRecord
 from harness.rollout import promote
 from harness.run import Run, write_records
-from harness.serving import Choice, round_spec
+from harness.serving import Choice, doing, round_spec
 from harness.sides import Sides, check_names, choose_sides
 from harness.store import Store
 from harness.store.floors import known_floor
 from harness.training.job import JobDir
 from harness.training.launch import TrainEvent, train
 from harness.training.publish import publish
+from harness.training.reading.ahead import count_rows
 from harness.training.resume import abandon, job_dir, require_unchanged
 from harness.types import Comparison, Decision, LookPlan
 
@@ -64,7 +66,7 @@ def run_round(
     """All nine steps. `alias`: move it on a pass; `restart`: as in `obtain_adapter`. Raises
     HarnessError for anything a user can cause; a probe that fails leaves an untrusted decision in
     the run."""
-    reporter.stage("check")
+    reporter.stage("check", count_rows(loaded), "rows")
     plan = make_plan(loaded, store, advance=reporter.advance)
     check_names(plan, store)
     if store.find_trained(plan.train_key) is None:
@@ -77,8 +79,10 @@ def run_round(
     jsonio.write_json(run.data_path, plan.prepared.record())
     trained = {"dropped_rows": plan.prepared.counts.n_dropped, "trained_steps": n_steps}
     record = conclude(plan, store, sides, run, reporter, counts=trained, clock=clock)
-    moved = _promote(store, record, alias, reporter)
-    tell_all(store, reporter)
+    try:
+        moved = _promote(store, record, alias, reporter)
+    finally:
+        tell_all(store, reporter)
     return Outcome(record, run, moved, loaded.path)
 
 
@@ -107,17 +111,17 @@ def conclude(
             gate=plan.recipe.gate,
         )
         nothing = Evidence((), (), (), NO_CALLS, False)
-        return _keep(plan, store, run, decision, None, nothing, counts, clock)
+        return _keep(plan, store, run, decision, None, nothing, counts, reporter, clock)
     reporter.stage("gate")
     comparison = compared(plan, sides, evidence)
     decision = decide(comparison, plan.recipe.gate, evidence.rules)
-    record = _keep(plan, store, run, decision, comparison, evidence, counts, clock)
+    record = _keep(plan, store, run, decision, comparison, evidence, counts, reporter, clock)
     reporter.done(f"{decision.status}: {len(decision.rules)} rules")
     return record
 
 
 def tell_all(store: Store, reporter: Reporter) -> None:
-    """The page of all rounds. A store too damaged for it takes nothing from a finished round."""
+    """The page of all rounds. A store too damaged for it takes nothing from what is finished."""
     try:
         write_index(store)
     except (HarnessError, OSError) as error:
@@ -153,6 +157,7 @@ def _keep(
     comparison: Comparison | None,
     evidence: Evidence,
     counts: Mapping[str, int],
+    reporter: Reporter,
     clock: Clock,
 ) -> RoundRecord:
     """Write what was found into the run and the store, pages included."""
@@ -175,6 +180,7 @@ def _keep(
         ),
         precision=foresee(plan, store, attempt=number, run=run.run_id),
     )
+    record = with_account(record, run, store, reporter.times)
     if comparison:
         jsonio.write_json(run.comparison_path, comparison.dump())
     jsonio.write_json(run.decision_path, decision.dump())
@@ -205,7 +211,8 @@ def obtain_adapter(
         abandon(training_root, plan.loaded, plan.prepared)
     require_unchanged(training_root, plan.loaded, plan.prepared)
     job = job_dir(training_root, plan.recipe.name, plan.train_key)
-    reporter.stage("train", plan.prepared.n_steps)
+    reporter.stage("train", plan.prepared.n_steps, "steps")
+    reporter.tell(detail="starting the trainer")
 
     def show(event: TrainEvent) -> None:
         loss = "" if event.loss is None else f"loss {event.loss:.3f}"
@@ -336,7 +343,7 @@ def _serving(plan: Plan, store: Store, sides: Sides, run: Run, reporter: Reporte
     with server.running(
         spec,
         log_path=run.server_log_path,
-        on_wait=lambda seconds: reporter.set(int(seconds), "starting vLLM"),
+        on_wait=lambda _: reporter.tell(vllm=doing(run.server_log_path)),
     ) as started:
         reporter.done(f"vLLM at {started.base_url}")
         yield started.base_url

@@ -22,7 +22,7 @@ from harness.evaluation.evalset import Evalset, find_evalset, load_evalset
 from harness.evaluation.judging.budget import require_prices
 from harness.evaluation.turns import conversation
 from harness.jsonio import digest, read_json
-from harness.recipe import Base, Gate, LoadedRecipe, Recipe
+from harness.recipe import Base, LoadedRecipe, Recipe
 from harness.release.pairing import cluster_by, cluster_of
 from harness.release.result import MIN_CLUSTERS
 from harness.report.wording import plural
@@ -120,7 +120,7 @@ def _asked(loaded: LoadedRecipe) -> tuple[list[Evalset], ChatTokenizer]:
     ]
     if recipe.eval.retention:
         evalsets.append(load_evalset(find_evalset(recipe.eval.retention, loaded.root, "retention")))
-    _check_gate(recipe.gate, evalsets[0])
+    _check_gate(loaded, evalsets[0])
     _check_labels(loaded)
     require_prices(recipe.judge)
     for key, judge in recipe.judge.by_key.items():
@@ -211,33 +211,35 @@ def require_renderable(evalset: Evalset, chat: ChatTokenizer, target: Target) ->
             ) from None
 
 
-def _check_gate(gate: Gate, evalset: Evalset) -> None:
+def _check_gate(loaded: LoadedRecipe, evalset: Evalset) -> None:
     """What the gate names is in the evalset."""
+    gate, where = loaded.recipe.gate, loaded.where
     tags = sorted({tag for item in evalset.items for tag in item.tags})
     for key, tag in (("gate.slices.by", gate.slices.by), ("gate.cluster", gate.cluster)):
         is_default = key == "gate.slices.by" and tag == "type"
         if tag and not is_default and tag not in tags:
             raise EvalsetError(
-                f"{key} = {tag!r}: no item of {evalset.label} has that tag; "
+                f"{where(key)}: {key} = {tag!r}: no item of {evalset.label} has that tag; "
                 f"{nearest(tag, tags) if tags else 'it has none (set it to null)'}"
             )
     slices = {item.tags.get(gate.slices.by or "") for item in evalset.items} - {None}
     for name in gate.slices.critical:
         if name not in slices:
             raise EvalsetError(
-                f"gate.slices.critical: no item of {evalset.label} has {gate.slices.by} = "
-                f"{name!r}; {nearest(name, map(str, slices))}"
+                f"{where('gate.slices.critical')}: gate.slices.critical: no item of "
+                f"{evalset.label} has {gate.slices.by} = {name!r}; "
+                f"{nearest(name, map(str, slices))}"
             )
     if gate.calibration and gate.cluster is None and any(item.cluster for item in evalset.items):
         raise EvalsetError(
-            f"gate.calibration = {gate.calibration!r}: items of {evalset.label} are in clusters, "
-            "and labels in clusters are not corrected for",
+            f"{where('gate.calibration')}: gate.calibration = {gate.calibration!r}: items of "
+            f"{evalset.label} are in clusters, and labels in clusters are not corrected for",
             hint="set gate.cluster to false where items are independent, or leave calibration out",
         )
     n_clusters = len({cluster_of(item, gate) or item.id for item in evalset.items})
     if cluster_by(evalset.items, gate) and n_clusters < MIN_CLUSTERS:
         raise EvalsetError(
-            f"gate.cluster: the items of {evalset.label} make "
+            f"{where('gate.cluster')}: gate.cluster: the items of {evalset.label} make "
             f"{plural(n_clusters, 'cluster')}, and no bound "
             f"can be trusted with fewer than {MIN_CLUSTERS}",
             hint="add items of other sources, or set gate.cluster to false where items are "

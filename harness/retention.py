@@ -44,7 +44,8 @@ async def ask(
     def same_attempt(of: Sides) -> LookPlan | None:
         return draw(general, of, found.looks.attempt, single=True) if found.looks else None
 
-    more = await gather(general, store, against, inner, endpoint, reporter, begin=same_attempt)
+    with reporter.within("retention"):
+        more = await gather(general, store, against, inner, endpoint, reporter, begin=same_attempt)
     comparison = compared(general, against, more)
     jsonio.write_json(inner.comparison_path, comparison.dump())
     return found._replace(

@@ -125,8 +125,8 @@ def _ready(store: Store, versions: Sequence[str], reporter: Reporter, stays: str
     crew = _crew(store, versions)
     if not crew.own:
         return crew
-    reporter.stage("probe")
-    problems = asyncio.run(_prove_everywhere(store, crew.own, versions))
+    reporter.stage("probe", len(crew.own), "servers")
+    problems = asyncio.run(_prove_everywhere(store, crew.own, versions, reporter))
     crew = crew._replace(own=tuple(each.replica for each in _still(store, crew.own)))
     problems = {each: why for each, why in problems.items() if each in crew.own}
     if problems:
@@ -150,11 +150,11 @@ def _still(store: Store, replicas: Sequence[Replica]) -> list[Sight]:
 
 
 async def _prove_everywhere(
-    store: Store, replicas: Sequence[Replica], versions: Sequence[str]
+    store: Store, replicas: Sequence[Replica], versions: Sequence[str], reporter: Reporter
 ) -> dict[Replica, HarnessError]:
     """Replica → what is wrong there, of those where something is."""
     found = await asyncio.gather(
-        *(_prove(store, each, versions) for each in replicas), return_exceptions=True
+        *(_prove(store, each, versions, reporter) for each in replicas), return_exceptions=True
     )
     problems: dict[Replica, HarnessError] = {}
     for replica, error in zip(replicas, found, strict=True):
@@ -165,7 +165,9 @@ async def _prove_everywhere(
     return problems
 
 
-async def _prove(store: Store, replica: Replica, versions: Sequence[str]) -> None:
+async def _prove(
+    store: Store, replica: Replica, versions: Sequence[str], reporter: Reporter
+) -> None:
     await asyncio.to_thread(seen, replica)
     async with Client(
         replica.url, api_key=admin_key() or NO_KEY, timeout_s=_ROW_S, retries=1
@@ -181,15 +183,17 @@ async def _prove(store: Store, replica: Replica, versions: Sequence[str]) -> Non
                 )
             except ContractError as error:
                 raise ContractError(f"replica {replica.label}: {error}", hint=error.hint) from None
+    reporter.advance(1)
 
 
 def _announce(store: Store, change: Promotion, crew: _Crew, reporter: Reporter) -> Rollout:
     """Wait until every server sees the change. Raises EndpointError naming those that do not."""
     what, deadline = describe(change), time.monotonic() + SEEN_S
-    reporter.stage("alias")
-    reporter.set(0, f"{what}; servers have to see it")
+    reporter.stage("alias", len(crew.own), "servers see it")
+    reporter.tell(change=what)
     behind = _behind(store, change, crew.own)
     while behind and time.monotonic() < deadline:
+        reporter.set(len(crew.own) - len(behind))
         time.sleep(_POLL_S)
         behind = _behind(store, change, tuple(behind))
     if behind:

@@ -72,6 +72,13 @@ class Run:
         write_json(self.run_dir / f"{stage}.done.json", value)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder has any of a run's own files, finished or not."""
+    run = Run(path)
+    own = (run.report_path("json"), run.recipe_path, run.decision_path, run.generations_path)
+    return any(each.is_file() for each in own)
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """One record a line, replaced atomically."""
     write_jsonl(path, (record.dump() for record in records))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from harness import jsonio
@@ -19,9 +20,9 @@ from harness.evaluation.checks import Embed, run_checks, settled
 from harness.evaluation.client import Client
 from harness.evaluation.evalset import Evalset
 from harness.evaluation.judging.ask import Seat
-from harness.evaluation.judging.budget import Purse, Spending
+from harness.evaluation.judging.budget import Purse, cost_line
 from harness.evaluation.judging.guards import guard
-from harness.evaluation.judging.health import JudgeHealth, examine, health_rules
+from harness.evaluation.judging.health import examine, health_rules
 from harness.evaluation.judging.pairwise import Preferences, prefer
 from harness.evaluation.judging.stepwise import IsEnough, Judged, judge_by_look
 from harness.evaluation.judging.verdicts import Verdicts, judge, texts_of
@@ -31,7 +32,16 @@ from harness.progress import Reporter
 from harness.recipe import Embeddings, Fitness, Judge, JudgeModel
 from harness.run import Run, write_records
 from harness.sides import Sides
-from harness.types import CheckResult, Generation, Item, LookPlan, RuleResult, Verdict
+from harness.types import (
+    CheckResult,
+    Generation,
+    Item,
+    JudgeHealth,
+    LookPlan,
+    RuleResult,
+    Spending,
+    Verdict,
+)
 
 
 class Scored(NamedTuple):
@@ -72,15 +82,16 @@ async def score(
     BudgetSpent where the judge's budget ends before its work; the same command goes on once it is
     raised."""
     settings, items = plan.recipe.judge, plan.evalset.items
-    reporter.stage("judge", len(generations))
-    purse = Purse(settings.budget, _spent(run), lambda spent: _keep(run, spent))
+    reporter.stage("judge", len(generations), "answers")
+    purse = Purse(settings.budget, _spent(run), partial(_paid, run, reporter))
     n_before = purse.spent.calls
     async with contextlib.AsyncExitStack() as stack:
         results = await checked(plan, generations, stack)
         seats = await seats_of(plan, sides, chats, client, stack)
         bench = _Bench(items, seats, settings, cache, purse, reporter)
         free = without_call(plan, generations, results)
-        judged = await judge_by_look(generations, free, bench.judge, looks, is_enough)
+        enough = _telling(is_enough, reporter)
+        judged = await judge_by_look(generations, free, bench.judge, looks, enough)
         answers = [generations[place] for place in judged.places]
         verdicts = [
             each.model_copy(update={"checks": results[place]}) if results[place] else each
@@ -114,6 +125,7 @@ class _Bench(NamedTuple):
     async def judge(
         self, generations: Sequence[Generation], *, settled: Mapping[int, Verdict]
     ) -> Verdicts:
+        self.reporter.free(len(settled), "without a judge")
         return await judge(
             self.items,
             generations,
@@ -122,13 +134,16 @@ class _Bench(NamedTuple):
             cache=self.cache,
             purse=self.purse,
             advance=self.reporter.advance,
+            recalled=self.reporter.recalled,
+            unscored=partial(self.reporter.count, what="unscored"),
             settled=settled,
         )
 
     async def prefer(self, answers: Sequence[Generation]) -> Preferences:
         """Which of two answers, for some of those that were judged."""
         pairs = _pairs(answers, self.settings.pairwise)
-        self.reporter.stage("pairs", len(pairs))
+        if pairs:
+            self.reporter.stage("pairs", len(pairs), "pairs")
         preferred = await prefer(
             self.items,
             pairs,
@@ -148,7 +163,7 @@ class _Bench(NamedTuple):
         self, answers: Sequence[Generation], verdicts: Sequence[Verdict], preferred: Preferences
     ) -> JudgeHealth:
         """Whether the judges are fit to say so."""
-        self.reporter.stage("health")
+        self.reporter.stage("health", unit="answers")
         return await examine(
             self.items,
             answers,
@@ -158,6 +173,7 @@ class _Bench(NamedTuple):
             cache=self.cache,
             purse=self.purse,
             advance=self.reporter.advance,
+            expect=self.reporter.expect,
             preferences=preferred.records,
         )
 
@@ -291,6 +307,23 @@ def _spent(run: Run) -> Spending:
 
 def _keep(run: Run, spent: Spending) -> None:
     jsonio.write_json(run.spending_path, spent.dump())
+
+
+def _paid(run: Run, reporter: Reporter, spent: Spending) -> None:
+    _keep(run, spent)
+    reporter.tell(cost=cost_line(spent))
+
+
+def _telling(is_enough: IsEnough, reporter: Reporter) -> IsEnough:
+    """The same; where it is not enough, the next look is told."""
+
+    def enough(looks: LookPlan, verdicts: Sequence[Verdict]) -> bool:
+        if is_enough(looks, verdicts):
+            return True
+        reporter.tell(look=f"look {(looks.taken or 0) + 1} of {len(looks.sizes)}")
+        return False
+
+    return enough
 
 
 def _line(judged: Judged) -> str:

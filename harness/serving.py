@@ -6,6 +6,7 @@ Knows nothing of rounds; `harness.server` starts and stops the process.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,11 +20,17 @@ from harness.errors import EndpointError, HarnessError
 from harness.evaluation.access import api_url
 from harness.plan import served_name
 from harness.recipe import MAX_LORA_RANKS, Base, Chat, Compute, Serve, locate
+from harness.report.wording import one_line
 from harness.store import Store
 
 DEFAULT_PORT = 8000
 DEFAULT_RANK = 16
 """Room for the adapters that are published after the server has started."""
+
+_SAYS = re.compile(r"(?:\([^()]{1,80}\) )?INFO [\d-]+ [\d:]+ \[[^\]]{1,80}\] (\w.*)")
+"""A line of vLLM's log, with what it says."""
+_LAST = 4096
+_SHOWN = 60
 
 
 class Choice(NamedTuple):
@@ -93,6 +100,18 @@ def serve_store(
         drain_s=serve.drain_s,
     )
     return server.serve_forever(spec, log_path=log_path, on_ready=on_ready, on_wait=on_wait)
+
+
+def doing(log_path: Path | None) -> str:
+    """What a server that starts says last that it does; None: its log is not in a file."""
+    try:
+        with (log_path or Path()).open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - _LAST))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "starting vLLM"
+    said = (found[1] for line in reversed(lines) if (found := _SAYS.match(line)))
+    return one_line(next(said, "starting vLLM"), _SHOWN)
 
 
 def _given_url(url: str) -> str:

@@ -1,11 +1,15 @@
-"""Shared by all tests: a private home, and no word from the network."""
+"""Shared by all tests: a private home, no word from the network, and a browser on demand."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser import OpenTab, Tab, chromium
 from tests.workbench import free_port
 
 
@@ -19,3 +23,24 @@ def _private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for a module: starting it takes longer than most of what is tested in it."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[OpenTab]:
+    """Opens tabs, with Playwright's options of a context, that are closed with the test."""
+    opened: list[Tab] = []
+
+    def begin(**context: Any) -> Tab:
+        opened.append(Tab(browser, **context))
+        return opened[-1]
+
+    yield begin
+    for each in opened:
+        each.close()

@@ -19,7 +19,7 @@ FLOORS = [
     {"evidence", "against", "blame", "checkup", "diff", "history", "rollout"},
     {"looking", "precision", "scoring"},
     {"serving", "sides", "talk", "fleet"},
-    {"outcome", "plan"},
+    {"account", "outcome", "plan"},
     {"training", "evaluation", "release", "report"},
     {"chat", "recipe", "store", "run", "server", "loopback", "progress", "pocket"},
     {"types", "jsonio", "yamlio"},

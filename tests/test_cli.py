@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -357,3 +358,71 @@ def test_a_reader_that_goes_away_is_no_verdict(args: tuple[str, ...], tmp_path: 
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+BUSY = """
+import asyncio, os, signal, sys
+import harness.cli.main
+from harness.cli.app import app
+
+@app.command()
+def busy() -> None:
+    async def stopped() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(600)
+
+    async def many() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(600))
+            group.create_task(stopped())
+
+    asyncio.run(many())
+
+sys.argv = ["harness", "busy"]
+sys.modules["harness.cli.main"].main()
+"""
+
+
+def test_sigterm_amid_many_calls_is_one_clear_line(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", BUSY]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 75, done.stderr
+    assert done.stderr.split() == (
+        "error: stopped by SIGTERM next: run the same command to go on".split()
+    )
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = harness("gate", elsewhere, home=home)
+    assert done.returncode == 2
+    assert f"{str(elsewhere)!r}: not a finished run (a folder without" in done.stderr
+    assert "harness round RECIPE makes one" in done.stderr
+
+
+def test_a_run_that_is_not_there_gets_the_nearest(tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs" / "bot-0123456789ab"
+    run_dir.mkdir(parents=True)
+    (run_dir / "recipe.yaml").write_text("name: bot\n")
+    done = harness("report", "bot-0123456789ac", home=tmp_path)
+    assert done.returncode == 2
+    assert "no such run in" in done.stderr
+    assert "did you mean 'bot-0123456789ab'?" in done.stderr
+
+
+def test_quiet_check_is_one_line(tmp_path: Path) -> None:
+    done = harness("check", write_recipe(tmp_path), "-q", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    assert line.startswith("✓ 224 rows, ")
+    assert line.endswith("; no defects found")
+    assert done.stderr == ""
+
+
+def test_what_cannot_be_encoded_is_no_defect(tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "HARNESS_HOME": str(tmp_path / "home")}
+    argv = command("check", write_recipe(tmp_path), "-q")
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()

@@ -15,8 +15,10 @@ import pytest
 from harness import jsonio
 from harness.evaluation.calibration.agreement import confusion, quadratic_kappa
 from harness.pocket.oracle import score
-from harness.pocket.rows import heldout_items
+from harness.pocket.rows import heldout_items, instruction_rows
 from harness.pocket.world import TYPES
+from tests.docs.pages import Page, pages
+from tests.docs.sandbox import Left, Sandbox
 from tests.workbench import free_port, harness, healthy, start, wait_for
 from tests.workflow import Runner
 
@@ -120,6 +122,55 @@ def test_the_workflow_of_the_docs_runs_on_what_the_demo_left(
     assert elsewhere.summary_path.read_text().startswith("## ❌ Fail")
 
 
+def test_the_blocked_rounds_failures_name_their_rows_and_become_the_next_data(
+    story: dict[str, Any], tmp_path: Path
+) -> None:
+    """The most blamed rows are corrupted ones. The worklist is refused while it is empty, accepted
+    once other rows of the world are in it, and refused again with an item in it."""
+    run_dir = Path(story["rounds"][1]["run_dir"])
+    home, files = run_dir.parents[1], tmp_path / "files"
+    shutil.copytree(home.parent / "files", files)
+    path = files / "next.jsonl"
+    asked = ("failures", run_dir.name, "--write", path, "--json")
+    found = json.loads(harness(*asked, home=home, timeout_s=900).stdout)
+    groups = [each for each in found["groups"] if each["slice"] == "generate"]
+    assert found["groups"][: len(groups)] == groups
+    assert sum(each["n_regressed"] for each in groups) >= 36
+    corrupted = [row for _, row in jsonio.read_jsonl(files / "train-corrupted.jsonl")]
+    for kind in ("nearest", "blamed"):
+        sources = [row["source"] for each in groups for row in each[kind]]
+        lines = [int(each.partition(":")[2].partition(" ")[0]) for each in sources]
+        assert sources
+        assert {corrupted[line - 1]["tags"]["type"] for line in lines} == {"generate"}
+
+    recipe = (files / "round1.yaml").read_text()
+    recipe = recipe.replace("{path: train.jsonl}", "{path: train.jsonl}, {path: next.jsonl}")
+    (files / "next.yaml").write_text(recipe)
+    check = ("check", files / "next.yaml", "--set", "data.overlap=warn", "--json")
+    empty = harness(*check, home=home)
+    rows = [row for _, row in jsonio.read_jsonl(path)]
+    assert empty.returncode == 2
+    assert f"next.jsonl:1: not filled in yet: the first of {len(rows)} such" in empty.stdout
+
+    fresh = instruction_rows(1400, 29)
+    for row in rows:
+        kind = row["worklist"]["slice"]
+        place = next(i for i, each in enumerate(fresh) if each["tags"]["type"] == kind)
+        row["messages"] = fresh.pop(place)["messages"]
+    jsonio.write_jsonl(path, rows)
+    filled = harness(*check, home=home)
+    assert filled.returncode == 0, filled.stdout
+    assert json.loads(filled.stdout)["n_rows"] == 1500 + len(rows)
+
+    leaked = groups[0]["item_ids"][0]
+    items = {item["id"]: item for item in records(story["rounds"][1])["items"]}
+    rows[1]["messages"][0]["content"] = "Please " + items[leaked]["messages"][0]["content"]
+    jsonio.write_jsonl(path, rows)
+    refused = harness(*check, home=home)
+    assert refused.returncode == 2
+    assert f"next.jsonl:2 holds item {leaked} of pocket-demo@" in refused.stdout
+
+
 class Later(NamedTuple):
     """The demo's store after a third round, with a server that serves it."""
 
@@ -203,3 +254,20 @@ def evalset(later: Later, items: list[dict[str, Any]]) -> Path:
     for name in ("card.yaml", "judge.md"):
         jsonio.write_bytes(folder / name, (later.files / "evalset" / name).read_bytes())
     return folder
+
+
+SHOWN = [page for page in pages() if any(b.is_commands and b.runnable for b in page.blocks)]
+
+
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)
+def test_the_commands_of_the_docs_run(
+    story: dict[str, Any], later: Later, tmp_path: Path, page: Page
+) -> None:
+    """Page by page and in order, with the aliases as the demo left them."""
+    first, blocked = story["rounds"]
+    left = Left(later.home, later.files, later.url, first, blocked, later.third)
+    aliases = (later.home / "aliases.json").read_bytes()
+    try:
+        assert Sandbox(tmp_path / "here", left).read(page) > 0
+    finally:
+        jsonio.write_bytes(later.home / "aliases.json", aliases)

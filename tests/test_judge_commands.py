@@ -9,9 +9,9 @@ import pytest
 
 from harness import jsonio
 from harness.cli.judging import judge_app
-from harness.evaluation.judging.figures import JudgeFigures, JudgeHealth
 from harness.outcome import Outcome
 from harness.run import Run
+from harness.types import JudgeFigures, JudgeHealth
 from tests.report.factory import make_record
 from tests.workbench import harness, write_recipe
 

@@ -18,7 +18,6 @@ from harness import jsonio
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client
 from harness.evaluation.judging.budget import BudgetSpent
-from harness.evaluation.probe import ProbeReport
 from harness.evidence import Evidence, judge_answers
 from harness.looking import compare_judged, open_looks, read_looks, register
 from harness.pipeline import find_evidence
@@ -30,7 +29,7 @@ from harness.release.gate import decide
 from harness.run import Run, read_records, write_records
 from harness.sides import Sides, choose_judges
 from harness.store import Store
-from harness.types import Comparison, Decision, Generation, LookPlan, Role, Verdict
+from harness.types import Comparison, Decision, Generation, LookPlan, ProbeReport, Role, Verdict
 from tests import fakes
 from tests.workbench import write_recipe
 

@@ -182,7 +182,7 @@ class TestElsewhere:
         ("pass", "base", f"promote {CANDIDATE} --alias ALIAS"),
         ("pass", BASELINE, f"promote {CANDIDATE} --alias ALIAS"),
         ("inconclusive", "prod", "plan-eval mine.yaml"),
-        ("fail", "prod", "it shows what dropped"),
+        ("fail", "prod", "failures r "),
     ],
 )
 def test_the_next_step_fits_the_verdict(
@@ -203,9 +203,10 @@ def test_the_next_step_fits_the_verdict(
     manifest = Store(tmp_path / "home").version_dir(CANDIDATE) / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.touch()
-    [line] = outcome.next_steps()
+    line, *more = outcome.next_steps()
     assert line.startswith("next     ")
     assert step in line
+    assert [" blame r " in each for each in more] == [True] * (status == "fail")
 
 
 class TestEarly:
@@ -227,9 +228,9 @@ class TestEarly:
         failed = record.decision.model_copy(update={"status": "fail"})
         record = record.model_copy(update={"decision": failed})
         steps = Outcome(record, run, None, tmp_path / "recipe.yaml").next_steps()
-        assert "the same command with --set gate.looks=1 judges the 100 items left" in steps[1]
+        assert "the same command with --set gate.looks=1 judges the 100 items left" in steps[-1]
         steps = Outcome(record, run, None, run.recipe_path).next_steps()
-        assert "each run once more with --set gate.looks=1 judges the 100" in steps[1]
+        assert "each run once more with --set gate.looks=1 judges the 100" in steps[-1]
 
     def test_also_without_the_order(self, tmp_path: Path) -> None:
         run = early_run(tmp_path / "run")

@@ -34,12 +34,16 @@ def planned(folder: Path, gate: dict[str, Any], **item: Any) -> None:
 @pytest.mark.parametrize(
     ("gate", "item", "message"),
     [
-        ({"cluster": "tpye"}, {}, "gate.cluster = 'tpye': no item of .*; did you mean 'type'"),
+        (
+            {"cluster": "tpye"},
+            {},
+            r"recipe.yaml:\d+: gate.cluster = 'tpye': no item of .*; did you mean 'type'",
+        ),
         ({"cluster": "document"}, {"tags": {}}, "has that tag; it has none .set it to null"),
         (
             {"slices": {"critical": ["copyy"]}},
             {"tags": {"type": "copy"}},
-            "gate.slices.critical: no item of .* has type = 'copyy'; did you mean 'copy'",
+            r"yaml:\d+: gate.slices.critical: no item .* has type = 'copyy'; did you mean 'copy'",
         ),
         (LABELS, {"cluster": "one"}, "labels in clusters are not corrected for"),
         ({}, {"cluster": "one"}, "make 1 cluster, and no bound .* fewer than 10"),

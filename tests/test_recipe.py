@@ -31,7 +31,7 @@ def problem(folder: Path, text: str, *overrides: str) -> str:
 
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
-    recipe, root, path = load(write(tmp_path, GOOD))
+    recipe, root, path, _ = load(write(tmp_path, GOOD))
     assert recipe.lora.r == 16
     assert recipe.gate.margin == 0.2
     assert root == tmp_path
@@ -208,7 +208,7 @@ def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
 
 
 def test_overrides_are_yaml_values(tmp_path: Path) -> None:
-    recipe, _, _ = load(write(tmp_path, GOOD), ["train.lr=1e-3", "gate.slices.critical=[code]"])
+    recipe, *_ = load(write(tmp_path, GOOD), ["train.lr=1e-3", "gate.slices.critical=[code]"])
     assert recipe.train.lr == 1e-3
     assert recipe.gate.slices.critical == ("code",)
     assert "accepted: key.path=value" in problem(tmp_path, GOOD, "train.lr")

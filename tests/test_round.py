@@ -19,12 +19,11 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from harness.evaluation.judging.health import JudgeHealth
 from harness.jsonio import file_digest, write_jsonl
 from harness.pocket import JUDGE_DIR
 from harness.pocket.rows import heldout_items, instruction_rows
 from harness.store import PUBLISHED, Replica, Store, read_manifest, version_id
-from harness.types import Manifest, Verdict
+from harness.types import JudgeHealth, Manifest, Verdict
 from tests.workbench import (
     harness,
     harness_json,
@@ -121,6 +120,23 @@ def test_a_round_writes_down_its_order_and_its_attempt(finished: Finished) -> No
     record = json.loads((finished.run_dir / "report.json").read_text())
     assert record["attempts"] == [attempt.dump()]
     assert record["precision"]["overall"]["n_items"] == 56
+
+
+def test_a_round_tells_what_it_took_and_what_proves_it(finished: Finished) -> None:
+    text = (finished.run_dir / "report.json").read_text()
+    record = json.loads(text)
+    stages = ["check", "train", "publish", "serve", "probe", "generate", "judge", "health"]
+    assert [each["name"] for each in record["stages"]] == stages
+    assert all(each["seconds"] > 0 for each in record["stages"])
+    proof = record["proof"]
+    assert (proof["version"], proof["n_rows"]) == (finished.summary["candidate"], 8)
+    assert [each["version"].partition("@")[0] for each in proof["others"]] == ["pocket-judge"]
+    assert proof["n_chats"] == 4
+    assert record["spending"]["calls"] == record["counts"]["judged"]
+    assert record["data"]["counts"]["n_rows"] == 224
+    assert record["training"]["curve"][-1]["step"] == 40
+    assert record["training"]["n_tokens"] > 0
+    assert str(finished.home) not in text
 
 
 def load_verdicts(run_dir: Path) -> list[Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from harness import jsonio
 from harness.evaluation.cache import Cache
@@ -65,17 +67,33 @@ def plan_for(folder: Path, items: Sequence[Any], *urls: str, **judge: Any) -> Pl
     return plan_evaluation(load(path))
 
 
+class Watched(Reporter):
+    """Keeps the line of every stage as it was last drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=io.StringIO(), width=300))
+        self.lines: list[str] = []
+
+    def done(self, summary: str, *, skipped: bool = False) -> None:
+        self.lines.append(self.drawn().plain)
+        super().done(summary, skipped=skipped)
+
+
 def scored(
-    plan: Plan, home: Path, answers: Sequence[Generation], run: Run | None = None
+    plan: Plan,
+    home: Path,
+    answers: Sequence[Generation],
+    run: Run | None = None,
+    reporter: Reporter | None = None,
 ) -> tuple[Scored, Run]:
     store, run = Store(home), run or Run(home / "runs" / "one")
     sides = choose_judges(plan, store)
 
     async def go() -> Scored:
-        with Cache(home / "cache.sqlite") as cache, Reporter() as reporter:
+        with Cache(home / "cache.sqlite") as cache, reporter or Reporter() as told:
             client = Client("http://127.0.0.1:9")  # nobody is asked there
             return await score(
-                plan, sides, run, answers, chats={}, client=client, cache=cache, reporter=reporter
+                plan, sides, run, answers, chats={}, client=client, cache=cache, reporter=told
             )
 
     return asyncio.run(go()), run
@@ -95,6 +113,23 @@ def _answer(item: Item, text: str) -> Generation:
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", "none-needed")
+
+
+def test_progress_tells_what_is_judged_recalled_lost_and_spent(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> fakes.Reply:
+        return fakes.says("no score at all") if "wrong" in str(body) else oracle(body)
+
+    with fakes.endpoint(answer) as judge:
+        plan = plan_for(tmp_path, [*SUMS, KEYED], judge.url, fitness={"probes": 2})
+        answers = answered(plan, {"Say Paris.": "London", "What is 12 + 12?": "wrong"})
+        first, again = Watched(), Watched()
+        scored(plan, tmp_path, answers, reporter=first)
+        scored(plan, tmp_path, answers, Run(tmp_path / "runs" / "two"), reporter=again)
+    assert "  9/9 answers  " in first.lines[0]
+    assert re.search(r"  [\d,]+ tokens, 1 without a judge, 1 unscored$", first.lines[0])
+    assert re.search(r"  (\d+)/\1 answers  .* tokens$", first.lines[1])
+    assert "  9/9 answers  " in again.lines[0]
+    assert "1 without a judge, 8 from cache, 1 unscored" in again.lines[0]
 
 
 def test_guard_and_checks_come_before_the_judge_and_cost_no_call(tmp_path: Path) -> None:

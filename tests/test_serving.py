@@ -12,7 +12,7 @@ from harness import server
 from harness.errors import HarnessError
 from harness.recipe import Base, Chat, Compute, Serve
 from harness.server import ServerSpec
-from harness.serving import DEFAULT_PORT, Choice, round_spec, serve_store
+from harness.serving import DEFAULT_PORT, Choice, doing, round_spec, serve_store
 from harness.store import Store
 
 
@@ -88,3 +88,31 @@ def test_what_would_never_work_is_refused_before_the_start(
 def test_a_round_s_own_server_is_no_replica(tmp_path: Path) -> None:
     spec = round_spec(choice(tmp_path, url="http://gpu-1:80"), Store(tmp_path / "home"), ())
     assert (spec.url, spec.host, spec.keys) == (None, "127.0.0.1", None)
+
+
+LOG = """\
+(APIServer pid=1) INFO 11-21 06:48:18 [model.py:733] Resolved architecture: Qwen3ForCausalLM
+(EngineCore pid=2) INFO 11-21 06:48:19 [loader.py:82] Loading weights took 0.01 seconds
+(EngineCore pid=2) WARNING 11-21 06:48:20 [vllm.py:1727] Inductor was disabled
+(APIServer pid=1) INFO 11-21 06:48:18 [api_utils.py:347]  ▄▄ ▄█ █
+Loading safetensors checkpoint shards: 100% Completed
+(EngineCore pid=2) INFO 11-21 06:48:2"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (LOG, "Loading weights took 0.01 seconds"),
+        ("INFO 11-21 06:48:18 [a.py:1] Loading \x1b[31mred", "Loading ⟨U+001B⟩[31mred"),
+        ("", "starting vLLM"),
+        ("x" * 9000 + "\nINFO 11-21 06:48:18 [a.py:1] late", "late"),
+    ],
+)
+def test_what_a_starting_server_does_is_in_its_log(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "server.log"
+    path.write_text(text)
+    assert doing(path) == told
+
+
+def test_a_server_without_a_log_only_starts(tmp_path: Path) -> None:
+    assert doing(tmp_path / "none.log") == doing(None) == "starting vLLM"

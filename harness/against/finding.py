@@ -13,7 +13,7 @@ from harness.errors import DataError, HarnessError, StoreError, nearest
 from harness.outcome import command_line, decide_again, read_record
 from harness.precision import decided
 from harness.report.record import RoundRecord
-from harness.run import Run
+from harness.run import Run, is_run
 from harness.store import Store
 from harness.types import Comparison, Decision
 
@@ -117,10 +117,16 @@ def _version(ours: Found, other: str, store: Store) -> str:
         return other
     aliases = store.aliases()
     if other not in aliases:
-        if Path(other).is_dir():
+        if is_run(Path(other)):
             read_record(Path(other))  # which says what is wrong with it
         runs_dir = store.home / "runs"
         runs = [each.name for each in runs_dir.glob("*/")]
+        if Path(other).is_dir():
+            raise HarnessError(
+                f"--against {other}: not a finished run: a folder without report.json; "
+                f"{nearest(other, [*aliases, *runs])}",
+                hint="name a run's own folder, or its name in the store",
+            )
         where = f"in {store.home}" if store.home.is_dir() else f"and no store at {store.home}"
         raise HarnessError(
             f"--against {other!r}: no such run directory, and no run or alias of that name "

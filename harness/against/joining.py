@@ -44,6 +44,8 @@ LEAST_SHARED = 0.1
 """Of all items: fewer that were judged in both runs decide nothing, whatever their scores are."""
 _KEPT = ("env.json", "adapter.json", "data.json", "probe.json", "health.json")
 """Files of the candidate's run that hold for the new one."""
+_OF_CANDIDATE = ("proof", "health", "data", "training", "packages", "ancestors")
+"""Fields of its record that do."""
 _Answering = TypeVar("_Answering", Generation, Verdict)
 
 
@@ -93,6 +95,7 @@ def against(run_dir: Path, other: str, store: Store, *, clock: Callable[[], date
         attempts=tuple(_attempts(store, decision, joined.looks.attempt)),
         floor=_floor(store, decision, joined.recipe) or ours.record.floor,
         precision=ours.record.precision,
+        **{key: getattr(ours.record, key) for key in _OF_CANDIDATE},
     )
     _write(run, record, joined.looks, ours.run_dir)
     store.record(decision, at=at, run=run.run_id)

@@ -23,6 +23,8 @@ DEFAULT_CONTEXT = 8192
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json")
 """Any one of these makes a tokenizer."""
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "*.model", "merges.txt", "vocab.txt"]
+_DOUBLES = ["consolidated*.safetensors"]
+"""Mistral's hubs hold all weights twice; with the second copy vLLM takes another tokenizer."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -129,14 +131,16 @@ def _download(base: Base) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        path = snapshot_download(base.model, revision=base.revision, allow_patterns=_WANTED)
+        path = snapshot_download(
+            base.model, revision=base.revision, allow_patterns=_WANTED, ignore_patterns=_DOUBLES
+        )
     except (OSError, ValueError, HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RecipeError(
             f"base.model = {base.model!r}, base.revision = {base.revision!r}: "
             f"not on this machine and not downloadable: {reason}",
-            hint="check the id and the network (HF_HUB_OFFLINE forbids downloads), "
-            "or give a model directory",
+            hint="check the id and the network (HF_HUB_OFFLINE forbids downloads), accept a gated "
+            "model's licence on its page and run hf auth login, or give a model directory",
         ) from None
     return Path(path)
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-BUILTIN: dict[str, str | None] = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "alpaca": None}
+BUILTIN: dict[str, str | None] = {
+    "chatml": "<|im_end|>",
+    "llama3": "<|eot_id|>",
+    "alpaca": None,
+    "mistral": None,
+}
 """Name → text of the end token; None: the tokenizer's own (eos_token)."""
 _FOLDER = Path(__file__).parent / "templates"
 

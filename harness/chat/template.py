@@ -238,7 +238,7 @@ class ChatTokenizer:
 def load_chat(loaded: LoadedRecipe, directory: Path | None = None) -> ChatTokenizer:
     """The chat tokenizer a recipe asks for; `directory` is its base's, if already known.
 
-    `chat.template: chatml` (or llama3, alpaca) is the built-in one, also where a file of that
+    `chat.template: chatml` (or another in `BUILTIN`) is the built-in one, also where a file of that
     name lies beside the recipe; `./chatml` is the file. Raises RecipeError when the template file
     cannot be read, or as `ChatTokenizer`.
     """

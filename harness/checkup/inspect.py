@@ -21,6 +21,7 @@ from harness.training.cost import Cost, estimate, measured_speed
 from harness.training.quality.diversity import Diversity, DiversityReport, advice
 from harness.training.quality.duplicates import NearDuplicates, NearReport
 from harness.training.quality.lint import LintReport, Lints, is_clean
+from harness.training.reading.ahead import count_rows
 from harness.training.reading.example import Example
 from harness.training.tokens import Token, tokens_of
 from harness.types import Precision
@@ -106,10 +107,10 @@ def inspect(
     Raises HarnessError for everything that would stop a round before it spends anything.
     """
     lints, near, diversity = Lints(), NearDuplicates(loaded.recipe.data.seed), Diversity()
-    reporter.stage("check")
+    reporter.stage("check", count_rows(loaded), "rows")
     plan = make_plan(loaded, store, observers=(lints, near, diversity), advance=reporter.advance)
     check_names(plan, store)
-    reporter.set(plan.prepared.counts.n_examples, "near duplicates")
+    reporter.tell(now="near duplicates")
     recipe, prepared = plan.recipe, plan.prepared
     speed = measured_speed(store.home / "training", prepared.base.weights)
     return Checkup(

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.checkup.inspect import Checkup, ShownRow
+from harness.plan import plan_line
 from harness.precision import shortfalls, told, with_retention
 from harness.recipe import Gate
 from harness.training.quality.overlap import Level
@@ -42,6 +43,13 @@ def render(checkup: Checkup, *, whole: bool) -> Iterator[RenderableType]:
         yield _row(row, whole)
         yield Text()
     yield Text(LEGEND, "dim")
+
+
+def brief(checkup: Checkup) -> Text:
+    """One line, where nothing stops a round."""
+    n_defects = sum(each.n for each in checkup.lints if each.severity == "defect")
+    found = f"{n_defects:,} defects found" if n_defects else "no defects found"
+    return Text(visible(f"✓ {plan_line(checkup.plan)}; {found}"))
 
 
 def _sources(checkup: Checkup) -> Table:

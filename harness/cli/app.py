@@ -37,6 +37,9 @@ Home = Annotated[
     Path | None, typer.Option(help="Store directory [default: $HARNESS_HOME or .harness].")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only the verdict, warnings and errors.")
+]
 Alias = Annotated[str | None, typer.Option(help="Alias to move [default: gate.baseline].")]
 Restart = Annotated[
     bool,
@@ -77,13 +80,23 @@ def open_store(home: Path | None) -> Store:
 
 
 def find_run(name: str, store: Store) -> Path:
-    """A path that exists, else a run of the store. Raises HarnessError for neither."""
+    """A run's folder, by its path or by its name in the store. Raises HarnessError for neither."""
+    from harness.run import is_run
+
     runs_dir = store.home / "runs"
     for path in (Path(name), runs_dir / name):
-        if path.is_dir():
+        if name and is_run(path):
             return path
-    runs = [each.name for each in runs_dir.glob("*/")]
-    raise HarnessError(f"{name!r}: no such run in {runs_dir}: {nearest(name, runs)}")
+    runs = [each.name for each in runs_dir.glob("*/") if is_run(each)]
+    where = f"no such run in {runs_dir}"
+    if Path(name).is_dir():
+        where = f"not a finished run (a folder without report.json), and {where}"
+    if not runs:
+        hint = "harness round RECIPE makes one; --home names another store"
+        raise HarnessError(f"{name!r}: {where}, which has none", hint=hint)
+    raise HarnessError(
+        f"{name!r}: {where}: {nearest(name, runs)}", hint="harness history tells them apart"
+    )
 
 
 def now() -> datetime:

@@ -13,6 +13,7 @@ from harness.cli.app import (
     Home,
     Json,
     Overrides,
+    Quiet,
     app,
     echo,
     find_run,
@@ -60,27 +61,27 @@ def gate(
     endpoint: Endpoint = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a run's decision again from its records; no model runs but with --aa."""
     if aa:
         if against is not None:
             raise HarnessError("--aa compares a version with itself: leave --against out")
-        raise typer.Exit(_measure(Path(run), candidate, overrides(set_, endpoint), home, json_))
+        settings = overrides(set_, endpoint)
+        raise typer.Exit(_measure(Path(run), candidate, settings, home, json_, quiet))
     given = {"--candidate": candidate, "--set": set_, "--endpoint": endpoint}
     for option in (name for name, value in given.items() if value):
         raise HarnessError(
             f"{option} goes with --aa: a run has its own recipe", hint="harness gate --aa RECIPE"
         )
     if run.endswith(_RECIPE_SUFFIXES) and Path(run).is_file():
-        raise HarnessError(
-            f"{run}: a recipe, not a run", hint="add --aa, or name a run of harness round"
-        )
+        raise HarnessError(f"{run}: a recipe, not a run", hint="add --aa, or name a round's run")
     if against is None:
-        raise typer.Exit(_again(run, home, json_))
-    raise typer.Exit(_against(run, against, home, json_))
+        raise typer.Exit(_again(run, home, json_, quiet))
+    raise typer.Exit(_against(run, against, home, json_, quiet))
 
 
-def _again(run: str, home: Path | None, as_json: bool) -> int:
+def _again(run: str, home: Path | None, as_json: bool, quiet: bool) -> int:
     from harness.outcome import command_line, decide_again
     from harness.release.gate import exit_code
 
@@ -90,7 +91,7 @@ def _again(run: str, home: Path | None, as_json: bool) -> int:
     if store.latest_decision(decision.candidate):
         line = command_line("why", decision.candidate, home=store.home)
         lines.append(f"next  {line}   # where it stands, and what to do now")
-    echo(decision.dump(), as_json, lines=lines)
+    echo(decision.dump(), as_json, lines=lines[:1] if quiet else lines)
     return exit_code(decision)
 
 
@@ -109,32 +110,41 @@ def _decided(decision: Decision) -> list[str]:
     return [head, *(f"  {mark(rule)} {rule.sentence}" for rule in decision.rules)]
 
 
-def _against(run: str, other: str, home: Path | None, as_json: bool) -> int:
+def _against(run: str, other: str, home: Path | None, as_json: bool, quiet: bool) -> int:
     from harness.against import against
     from harness.cli.loop import show_outcome
+    from harness.pipeline import tell_all
+    from harness.progress import Reporter
     from harness.release.gate import exit_code
 
     store = open_store(home)
     outcome = against(find_run(run, store), other, store, clock=now)
-    show_outcome(outcome, as_json)
+    with Reporter(quiet=quiet) as reporter:
+        tell_all(store, reporter)
+    show_outcome(outcome, as_json, quiet)
     return exit_code(outcome.record.decision)
 
 
 def _measure(
-    path: Path, candidate: str | None, set_: list[str], home: Path | None, as_json: bool
+    path: Path,
+    candidate: str | None,
+    set_: list[str],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     from harness.noise import measure_noise, supported_margin
     from harness.progress import Reporter
 
     loaded, store = load_recipe(path, set_), open_store(home)
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         floor = measure_noise(loaded, store, reporter, candidate=candidate, clock=now)
     margin = supported_margin(floor, loaded.recipe.gate)
     words = [word for each in set_ for word in ("--set", each)]
     code, step = _next_step(floor, loaded.recipe.gate, [path, *words], store.home)
     value = floor.dump() | {"supported_margin": margin, "next": step}
     lines = [*_floor_lines(floor, loaded.recipe.gate, margin), f"next      {step}"]
-    echo(value, as_json, lines=lines)
+    echo(value, as_json, lines=lines[-2:-1] if quiet else lines)
     return code
 
 

@@ -13,6 +13,7 @@ from harness.cli.app import (
     Home,
     Json,
     Overrides,
+    Quiet,
     RecipePath,
     app,
     echo,
@@ -41,6 +42,7 @@ def calibrate(
     ] = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hold the judge against people's labels: agreement, bias, and what labels are worth."""
     from harness.cli.calibration import calibration_lines
@@ -58,7 +60,9 @@ def calibrate(
         step = (
             f"columns candidate and baseline in the labels, with the versions' names; then {step}"
         )
-    lines = [*calibration_lines(found), f"trust     {answer}: {because}", f"next      {step}"]
+    lines = [f"trust     {answer}: {because}"]
+    if not quiet:
+        lines = [*calibration_lines(found), *lines, f"next      {step}"]
     value = {**found.dump(), "trust": answer, "because": because, "next": step}
     echo(value, json_, lines=lines)
     raise typer.Exit(_EXIT[answer])
@@ -71,6 +75,7 @@ def probe(
     endpoint: Endpoint = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show the recipe's judge answers of known worth, and attacks; is it fit to decide?"""
     from harness.evaluate import examine_judge
@@ -78,16 +83,17 @@ def probe(
     from harness.progress import Reporter
 
     loaded = load_recipe(recipe, overrides(set_, endpoint))
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         health = examine_judge(loaded, open_store(home), reporter)
     fitness = loaded.recipe.judge.fitness
     rules = health_rules(health, fitness)
     is_fit = all(rule.status == "pass" for rule in rules)
     value = {**health.dump(), "rules": [rule.dump() for rule in rules], "fit": is_fit}
     broken = [rule.rule for rule in rules if rule.status != "pass"]
-    lines = ["", f"fit by all {len(rules)} measures" if is_fit else f"not fit: {', '.join(broken)}"]
-    lines.append(f"next     {_after_probe(recipe, is_fit)}")
-    echo(value, json_, lines=[*health_lines(health, fitness), *lines])
+    verdict = f"fit by all {len(rules)} measures" if is_fit else f"not fit: {', '.join(broken)}"
+    step = f"next     {_after_probe(recipe, is_fit)}"
+    lines = [verdict] if quiet else [*health_lines(health, fitness), "", verdict, step]
+    echo(value, json_, lines=lines)
     raise typer.Exit(0 if is_fit else 4)
 
 

@@ -13,6 +13,7 @@ from harness.cli.app import (
     Home,
     Json,
     Overrides,
+    Quiet,
     RecipePath,
     Restart,
     app,
@@ -25,6 +26,8 @@ from harness.cli.app import (
 from harness.errors import EnvironmentFault, HarnessError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.outcome import Outcome
     from harness.recipe import LoadedRecipe
     from harness.sweep.session import Swept
@@ -45,6 +48,7 @@ def check(
     ] = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find everything wrong that can be found before any model runs."""
     from rich.console import Console
@@ -52,13 +56,12 @@ def check(
 
     from harness.checkup.files import judge_prompt, require_free, write_evalset, write_rows
     from harness.checkup.inspect import inspect
-    from harness.checkup.text import render
-    from harness.outcome import command_line
+    from harness.checkup.text import brief, render
     from harness.progress import Reporter
 
     loaded = load_recipe(recipe, set_)
     require_free(loaded, write_clean, write_heldout)
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         found = inspect(loaded, open_store(home), reporter, rows=row or ())
     written = []
     if write_clean:
@@ -71,10 +74,19 @@ def check(
         echo(found.dump() | {"written": written}, json_)
         return
     console = Console(highlight=False)
-    for part in render(found, whole=bool(row)):
-        console.print(part)
+    for part in [brief(found)] if quiet else render(found, whole=bool(row)):
+        console.print(part, soft_wrap=quiet)
     for line in written:
         console.print(Text(line), soft_wrap=True)
+    if not quiet:
+        _next_is_round(console, recipe, set_, home)
+
+
+def _next_is_round(
+    console: Console, recipe: Path, set_: list[str] | None, home: Path | None
+) -> None:
+    from harness.outcome import command_line
+
     words = [word for each in set_ or () for word in ("--set", each)]
     line = command_line("round", recipe, *words, home=open_store(home).home)
     console.print(f"next     {line}", soft_wrap=True, markup=False)
@@ -87,19 +99,22 @@ def train(
     restart: Restart = False,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the recipe's adapter and publish it into the store."""
     from harness.pipeline import obtain_adapter
     from harness.plan import make_plan, plan_line
     from harness.progress import Reporter
+    from harness.training.reading.ahead import count_rows
 
-    store = open_store(home)
-    with Reporter() as reporter:
-        reporter.stage("check")
-        plan = make_plan(load_recipe(recipe, set_), store, advance=reporter.advance)
+    loaded, store = load_recipe(recipe, set_), open_store(home)
+    with Reporter(quiet=quiet) as reporter:
+        reporter.stage("check", count_rows(loaded), "rows")
+        plan = make_plan(loaded, store, advance=reporter.advance)
         reporter.done(plan_line(plan))
         version, n_steps = obtain_adapter(plan, store, reporter, restart=restart)
-    echo({"version": version, "trained_steps": n_steps}, json_)
+    value = {"version": version, "trained_steps": n_steps}
+    echo(value, json_, lines=[version] if quiet else None)
 
 
 @app.command("round")
@@ -112,6 +127,7 @@ def round_(
     restart: Restart = False,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """One turn of the loop: check, train, publish, serve, probe, generate, judge, gate, report."""
     from harness.pipeline import run_round
@@ -122,11 +138,11 @@ def round_(
     if alias and not promote:
         raise HarnessError("--alias names what --promote moves", hint="add --promote")
     target = _alias_to_move(loaded, alias) if promote else None
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         outcome = run_round(
             loaded, open_store(home), reporter, alias=target, clock=now, restart=restart
         )
-    show_outcome(outcome, json_)
+    show_outcome(outcome, json_, quiet)
     raise typer.Exit(exit_code(outcome.record.decision))
 
 
@@ -143,6 +159,7 @@ def eval_(
     endpoint: Endpoint = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Evaluate a version against the gate, without a training; moves no alias."""
     from harness.evaluate import evaluate
@@ -150,9 +167,9 @@ def eval_(
     from harness.release.gate import exit_code
 
     loaded = load_recipe(recipe, overrides(set_, endpoint))
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         outcome = evaluate(loaded, open_store(home), reporter, candidate=candidate, clock=now)
-    show_outcome(outcome, json_)
+    show_outcome(outcome, json_, quiet)
     raise typer.Exit(exit_code(outcome.record.decision))
 
 
@@ -170,12 +187,13 @@ def sweep(
     restart: Restart = False,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train every combination of values, evaluate all in one server session, and rank them."""
     from harness.progress import Reporter
     from harness.sweep.session import sweep as run_sweep
 
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         swept = run_sweep(
             recipe,
             overrides(set_, endpoint),
@@ -185,7 +203,7 @@ def sweep(
             clock=now,
             restart=restart,
         )
-    _show_sweep(swept, json_)
+    _show_sweep(swept, json_, quiet)
     raise typer.Exit(EnvironmentFault.exit_code if swept.record.problems else 0)
 
 
@@ -196,13 +214,15 @@ def demo(
     ] = Path("demo"),
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """The whole loop on the pocket model, offline: one round that passes, one that is blocked."""
     from rich.console import Console
 
     from harness.demo import tell
 
-    story = tell(directory, open_store(home), Console(stderr=json_, highlight=False), clock=now)
+    console = Console(stderr=json_, highlight=False)
+    story = tell(directory, open_store(home), console, clock=now, quiet=quiet)
     if json_:
         echo(story.summary(), json_)
     raise typer.Exit(1 if story.problems else 0)
@@ -223,32 +243,33 @@ def _alias_to_move(loaded: LoadedRecipe, alias: str | None) -> str:
     return name
 
 
-def show_outcome(outcome: Outcome, as_json: bool) -> None:
+def show_outcome(outcome: Outcome, as_json: bool, quiet: bool) -> None:
     """Print a finished round."""
     if as_json:
         echo(outcome.summary(), as_json)
         return
     from rich.console import Console
+    from rich.text import Text
 
-    from harness.report.terminal import summary
+    from harness.report.terminal import brief, place, summary
 
-    console = Console(highlight=False)
-    console.print(summary(outcome.record))
-    console.print(f"report   {outcome.run.report_path('html')}", soft_wrap=True)
-    for line in outcome.next_steps():
-        console.print(line, soft_wrap=True)
+    console, path = Console(highlight=False), outcome.run.report_path("html")
+    console.print(brief(outcome.record) if quiet else summary(outcome.record), soft_wrap=quiet)
+    console.print(Text("report   ") + place(path), soft_wrap=True)
+    for line in [] if quiet else outcome.next_steps():
+        console.print(line, soft_wrap=True, markup=False)
 
 
-def _show_sweep(swept: Swept, as_json: bool) -> None:
+def _show_sweep(swept: Swept, as_json: bool, quiet: bool) -> None:
     if as_json:
         echo(swept.summary(), as_json)
         return
     from rich.console import Console
 
-    from harness.sweep.table import summary
+    from harness.sweep.table import brief, summary
 
     console = Console(highlight=False)
-    console.print(summary(swept.record))
-    console.print(f"record   {swept.run.run_dir}", soft_wrap=True)
-    if swept.next_command:
+    console.print(brief(swept.record) if quiet else summary(swept.record), soft_wrap=quiet)
+    console.print(f"record   {swept.run.run_dir}", soft_wrap=True, markup=False)
+    if swept.next_command and not quiet:
         console.print(f"next     {swept.next_command}", soft_wrap=True, markup=False)

@@ -5,18 +5,22 @@ The only place that exits; the codes are those of harness.errors and of the gate
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import traceback
+from types import FrameType
 
 import typer
 from typer.exceptions import TyperException
 
 from harness.cli import (  # noqa: F401 - registers the commands
+    blaming,
     chat,
     diff,
     evalsets,
+    failing,
     gating,
     history,
     judging,
@@ -37,9 +41,16 @@ _INTERRUPTED = 130
 """What typer returns for Ctrl-C."""
 
 
+class _Signals:
+    """What this process was told."""
+
+    is_terminated = False
+
+
 def main() -> None:
     """Entry point; maps every outcome to an exit code of the design."""
     signal.signal(signal.SIGTERM, _terminated)
+    _write_anything()
     try:
         code = app(standalone_mode=False)
     except TyperException as error:
@@ -56,7 +67,9 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         code = fail(HarnessError(f"a defect of harness: {type(error).__name__}: {error}"), _CRASHED)
-    if code == _INTERRUPTED:
+    if code == _INTERRUPTED and _Signals.is_terminated:
+        code = _stopped()
+    elif code == _INTERRUPTED:
         fail(HarnessError("interrupted", hint="run the same command to go on"), code)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -71,10 +84,27 @@ def _misused(error: TyperException) -> int:
     return fail(HarnessError(text, hint=f"{command} --help"), error.exit_code)
 
 
-def _terminated(signum: int, frame: object) -> None:
-    """SystemExit, because asyncio lets nothing else out of a signal handler."""
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """Within asyncio.run its own handler of Ctrl-C is the way out: an error out of this one would
+    end in the midst of some task, which tells its traceback."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt) and interrupt is not signal.default_int_handler:
+        _Signals.is_terminated = True
+        interrupt(signum, frame)
+    else:
+        raise SystemExit(_stopped())
+
+
+def _stopped() -> int:
     error = Interrupted("stopped by SIGTERM", hint="run the same command to go on")
-    raise SystemExit(fail(error, error.exit_code))
+    return fail(error, error.exit_code)
+
+
+def _write_anything() -> None:
+    """A character that standard output cannot encode is written by its code, and is no defect."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(error: HarnessError, code: int) -> int:

@@ -4,14 +4,16 @@ of servers that are up already."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import Home, Json, alias_app, app, echo, find_run, now, open_store
+from harness.cli.app import Home, Json, Quiet, alias_app, app, echo, find_run, now, open_store
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.progress import Reporter
     from harness.rollout import Rollout
     from harness.store import AliasChange, Store
 
@@ -79,16 +81,16 @@ def promote(
     override: Override = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Point an alias at a version that has a passing decision and is proven on every server."""
     from harness import rollout
-    from harness.progress import Reporter
 
     store = open_store(home)
     version, at = store.resolve(version), now().isoformat(timespec="seconds")
-    with Reporter() as reporter:
+    with _told_to_all(store, quiet) as reporter:
         done = rollout.promote(store, version, reporter, alias=alias, at=at, override=override)
-    _show(done, json_)
+    _show(done, json_, quiet)
 
 
 @app.command()
@@ -96,15 +98,15 @@ def rollback(
     alias: Annotated[str, typer.Argument(help="Alias to move back.")],
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Point an alias back at what it served before, or end its split, at once."""
     from harness import rollout
-    from harness.progress import Reporter
 
     store, at = open_store(home), now().isoformat(timespec="seconds")
-    with Reporter() as reporter:
+    with _told_to_all(store, quiet) as reporter:
         done = rollout.rollback(store, alias, reporter, at=at)
-    _show(done, json_)
+    _show(done, json_, quiet)
 
 
 @alias_app.command("split")
@@ -115,16 +117,16 @@ def alias_split(
     override: Override = None,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Divide an alias's requests among versions, each user always getting the same one."""
     from harness import rollout
-    from harness.progress import Reporter
 
     store, at = open_store(home), now().isoformat(timespec="seconds")
     alias, wanted = _shares(store, shares)
-    with Reporter() as reporter:
+    with _told_to_all(store, quiet) as reporter:
         done = rollout.split(store, alias, wanted, reporter, at=at, override=override)
-    _show(done, json_)
+    _show(done, json_, quiet)
 
 
 @alias_app.command("list")
@@ -159,6 +161,22 @@ def versions(home: Home = None, json_: Json = False) -> None:
     """Every adapter version in the store."""
     found = open_store(home).versions()
     echo({"versions": found}, json_, lines=found)
+
+
+@contextlib.contextmanager
+def _told_to_all(store: Store, quiet: bool) -> Iterator[Reporter]:
+    """For a change of an alias: afterwards the page of all rounds shows it, also where some server
+    has not seen it in time."""
+    from harness.pipeline import tell_all
+    from harness.progress import Reporter
+
+    n_changes = len(store.history().changes)
+    with Reporter(quiet=quiet) as reporter:
+        try:
+            yield reporter
+        finally:
+            if len(store.history().changes) > n_changes:
+                tell_all(store, reporter)
 
 
 def _shares(store: Store, text: str) -> tuple[str, dict[str, int]]:
@@ -198,7 +216,8 @@ def _told(change: AliasChange) -> list[str]:
     return lines
 
 
-def _show(done: Rollout, as_json: bool) -> None:
+def _show(done: Rollout, as_json: bool, quiet: bool) -> None:
+    from harness.rollout import describe
     from harness.store.aliases import shares_text
 
     value = done.change.dump()
@@ -209,4 +228,5 @@ def _show(done: Rollout, as_json: bool) -> None:
     lines += [f"{'left out':<18} {each.label}: its base is another" for each in done.others]
     replicas = [each.dump() for each in done.replicas]
     others = [each.dump() for each in done.others]
-    echo(value | {"replicas": replicas, "others": others}, as_json, lines=lines)
+    value |= {"replicas": replicas, "others": others}
+    echo(value, as_json, lines=[describe(done.change)] if quiet else lines)

@@ -87,7 +87,7 @@ def run(
     Options win over the recipe's `serve` section.
     """
     from harness.progress import Reporter
-    from harness.serving import DEFAULT_PORT, serve_store
+    from harness.serving import DEFAULT_PORT, doing, serve_store
 
     store, choice = open_store(home), _choice(recipe, base)
     given = {"host": host, "keys": str(keys.absolute()) if keys else None, "url": url}
@@ -113,7 +113,7 @@ def run(
             os.environ,
             log_path=log_path,
             on_ready=ready,
-            on_wait=lambda seconds: reporter.set(int(seconds), "starting vLLM"),
+            on_wait=lambda _: reporter.tell(vllm=doing(log_path)),
         )
     raise typer.Exit(code)
 
@@ -188,8 +188,9 @@ def _choice(recipe: Path | None, base: str | None) -> Choice:
     if recipe and base:
         raise HarnessError("--base and a recipe: the recipe names its base", hint="give one")
     if recipe:
-        chosen, root, _ = load_recipe(recipe, None, commands=("status", "key"))
-        return Choice(chosen.base, chosen.chat, chosen.compute, chosen.serve, root)
+        loaded = load_recipe(recipe, None, commands=("status", "key"))
+        chosen = loaded.recipe
+        return Choice(chosen.base, chosen.chat, chosen.compute, chosen.serve, loaded.root)
     return Choice(Base(model=base or "pocket"), Chat(), Compute(), Serve(), Path.cwd())
 
 

@@ -34,6 +34,10 @@ Advance = Callable[[int], None]
 """Called with the number of answers just finished."""
 
 
+def unheard(count: int) -> None:
+    """Nobody wants to know."""
+
+
 class Failed(NamedTuple):
     """Why a prompt has no answer."""
 
@@ -80,10 +84,11 @@ class Asking:
         endpoints: Mapping[str, Client],
         cache: Cache,
         advance: Advance,
+        recalled: Advance = unheard,
     ) -> None:
         self._chats, self._serving, self._settings = chats, serving, settings
         self._max_context, self._client, self._endpoints = max_context, client, endpoints
-        self._cache, self._advance = cache, advance
+        self._cache, self._advance, self._recalled = cache, advance, recalled
         self._talks: dict[tuple[str, tuple[str, ...]], Talk] = {}
         self._sent: dict[str, asyncio.Future[Said | Failed]] = {}
         """Key of every prompt that was sent → its answer, once it is there."""
@@ -163,6 +168,8 @@ class Asking:
             if len(talk.said) <= len(talk.item.follow_ups):
                 self._turn(talk)
         if talk.prompt is None:
+            if not talk.asked:
+                self._recalled(talk.n_places)
             self._advance(talk.n_places)
 
     def _turn(self, talk: Talk) -> None:

@@ -23,8 +23,8 @@ from harness.recipe import locate
 from harness.types import Item
 from harness.yamlio import plain_text, read_yaml
 
-SHIPPED_DIR = Path(__file__).parents[2] / "evalsets"
-"""Evalsets that come with the source tree; elsewhere an evalset is a path."""
+SHIPPED_DIR = Path(__file__).parents[1] / "evalsets"
+"""Evalsets that come with the package; in the source tree a link to evalsets/ beside it."""
 
 PLACEHOLDERS = ("{prompt}", "{reference}", "{rubric}", "{response}", "{nonce}")
 MAX_BYTES = 1 << 28

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.evaluation.asking import Advance, Asking, Talk, require_same
+from harness.evaluation.asking import Advance, Asking, Talk, require_same, unheard
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client, all_of
 from harness.evaluation.turns import Chat, conversation
@@ -44,18 +44,22 @@ async def generate(
     endpoints: Mapping[str, Client] = _NO_ENDPOINTS,
     cache: Cache,
     advance: Advance,
+    recalled: Advance = unheard,
 ) -> Generations:
     """Ask every target every item `settings.samples` times, rendered by the chat of its model.
 
     `serving` is the digest of all that answers beside the adapter; `endpoints` has the client of
     every target with an endpoint of its own, by the target's name. A generation whose item has
     follow-ups holds the last answer and its counts; it is truncated where any of its answers is,
-    and failed, with the turn, at the first that fails. What failed is not cached.
+    and failed, with the turn, at the first that fails. What failed is not cached. `recalled` hears
+    of those among the answers that the cache had, before `advance` does.
 
     Raises ContractError when an answer was made from other prompt ids than those sent, and
     DataError for an item that its template refuses.
     """
-    asking = Asking(chats, serving, settings, max_context, client, endpoints, cache, advance)
+    asking = Asking(
+        chats, serving, settings, max_context, client, endpoints, cache, advance, recalled
+    )
     places = [
         (target, item, sample, asking.open(target, item, sample))
         for target in targets

@@ -13,24 +13,11 @@ from typing import NamedTuple
 from harness.errors import ContractError, EndpointError
 from harness.evaluation.answers import Answer
 from harness.evaluation.client import Client, all_of
-from harness.types import Manifest, ProbeRow, Record
+from harness.types import Manifest, ProbeReport, ProbeRow
 
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
 """Largest accepted |log-prob served − log-prob under PEFT|, by the coarser of the two dtypes.
 float32 measures 1e-6 to 5e-6; the half precisions allow for their rounding."""
-
-
-class ProbeReport(Record):
-    """What the probe measured; it exists only when every row held."""
-
-    version: str
-    n_rows: int
-    max_difference: float
-    """Largest |served − PEFT| log-probability over all completion tokens."""
-    tolerance: float
-    """What was accepted of it."""
-    min_effect: float
-    """Smallest over rows of the largest |adapter − base| log-probability."""
 
 
 class _Served(NamedTuple):

@@ -7,7 +7,7 @@ key path, before anything is spent. Knows nothing of how the choices are used.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -70,6 +70,12 @@ class LoadedRecipe(NamedTuple):
     recipe: Recipe
     root: Path
     path: Path
+    places: Mapping[str, str] = {}
+    """Key path → file:line, or the option that set it."""
+
+    def where(self, key: str) -> str:
+        """File and line of a key, or of the section it is in; or the option that set it."""
+        return _where(key, self.path, self.places)
 
     def locate(self, path: str) -> Path:
         """The file a path of the recipe means. Raises RecipeError for an unknown user."""
@@ -114,7 +120,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
         ) from None
     if found := list(contradictions(recipe.gate, recipe.eval)):
         raise _explain([_contradiction(each, path, places) for each in found], path)
-    return LoadedRecipe(recipe, path.resolve().parent, path)
+    return LoadedRecipe(recipe, path.resolve().parent, path, places)
 
 
 def _override(values: dict[str, Any], override: str) -> str:
@@ -141,12 +147,11 @@ def _explain(problems: Sequence[str], path: Path) -> RecipeError:
     return RecipeError(problems[0] + more, hint=hint)
 
 
-def _contradiction(found: Contradiction, path: Path, places: dict[str, str]) -> str:
+def _contradiction(found: Contradiction, path: Path, places: Mapping[str, str]) -> str:
     return f"{_where(found.key, path, places)}: {found.key} = {_seen(found.seen)}: {found.problem}"
 
 
-def _where(key: str, path: Path, places: dict[str, str]) -> str:
-    """File and line of a key, or of the section it is in; or the option that set it."""
+def _where(key: str, path: Path, places: Mapping[str, str]) -> str:
     while key and key not in places and "." in key:
         key = key.rpartition(".")[0]
     return places.get(key, str(path))
@@ -157,7 +162,7 @@ def _seen(value: object) -> str:
     return seen if len(seen) <= _SHOWN else f"{seen[:_SHOWN]}…"
 
 
-def _problem(error: dict[str, Any], path: Path, places: dict[str, str]) -> str:
+def _problem(error: dict[str, Any], path: Path, places: Mapping[str, str]) -> str:
     parts = [str(part) for part in error["loc"]]
     name = ".".join(parts)
     where = _where(name, path, places)

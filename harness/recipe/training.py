@@ -25,7 +25,7 @@ class Base(Section):
 
 class Chat(Section):
     template: str | None = None
-    """None: the base's own; `chatml`, `llama3` or `alpaca`; otherwise a Jinja file."""
+    """None: the base's own; `chatml`, `llama3`, `alpaca` or `mistral`; otherwise a Jinja file."""
     kwargs: dict[str, Any] = {}
     stop: tuple[str, ...] = ()
     """Extra stop tokens (text of one token each); the base's own always count."""

@@ -8,6 +8,7 @@ worth showing.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.record import RoundRecord
@@ -45,15 +46,6 @@ class Case:
     candidate: Answer
 
 
-@dataclass(frozen=True)
-class Gap:
-    """An answer without a score."""
-
-    item_id: str
-    slice: str | None
-    answer: Answer
-
-
 class Answers:
     """Items, answers and reasons of a record by item, side and sample."""
 
@@ -81,7 +73,7 @@ class Answers:
         """The side's answer to the pair's item."""
         score: int | float | None = getattr(pair, role)
         scores = self._scores(pair, role)
-        key = (pair.item_id, role, _shown(scores, score))
+        key = (pair.item_id, role, standing(scores, score))
         generation, verdict = self._generations.get(key), self._verdicts.get(key)
         reason = verdict.reason if verdict else ""
         by: str = (verdict.by if verdict else None) or "judge"
@@ -106,8 +98,8 @@ class Answers:
         return tuple(each.score if each else None for each in verdicts)
 
 
-def _shown(scores: tuple[int | None, ...], mean: float | None) -> int:
-    """The sample that stands for the side."""
+def standing(scores: Sequence[int | None], mean: float | None) -> int:
+    """The sample that stands for the side, of at least one."""
     if None in scores:
         return scores.index(None)
     return min(range(len(scores)), key=lambda sample: abs((scores[sample] or 0) - (mean or 0)))

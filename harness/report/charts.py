@@ -7,6 +7,7 @@ nothing of colours or markup.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +16,11 @@ from harness.report.view import rows, sides
 from harness.report.wording import number, signed
 from harness.types import Difference, Role, SideSummary, SliceComparison
 
-BAR_HEIGHT: Final = 120
-"""Pixels of the tallest bar of the distribution plot."""
+BAR_HEIGHT: Final = 64
+"""Pixels of the tallest bar of the distributions."""
+_FILLED: Final = 0.8
+"""Share of a column that its bars take."""
+LABELS: Final = ("1", "2", "3", "4", "5", "none")
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,25 @@ class DifferencePlot:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Both sides' count of one score; heights in pixels."""
+class Bar:
+    """How often a side got one score."""
 
-    label: str
-    candidate: int
-    baseline: int
-    candidate_height: float
-    baseline_height: float
+    role: Role
+    count: int
+    x: float
+    width: float
+    """Percents of the plot's width."""
+    height: float
+    """Pixels."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One slice's scores, a column of bars for each of LABELS."""
+
+    name: str
+    columns: tuple[tuple[Bar, ...], ...]
+    description: str
 
 
 def score_position(score: float) -> float:
@@ -116,12 +131,38 @@ class DifferenceScale:
         return DifferencePlot(spots[0], spots[1], spots[2], text)
 
 
-def score_bars(overall: SliceComparison) -> list[Bars]:
-    """How often each score was given overall, and how many answers have none."""
-    candidate = (*overall.candidate.distribution, overall.candidate.n_unscored)
-    baseline = (*overall.baseline.distribution, overall.baseline.n_unscored)
-    scale = BAR_HEIGHT / max(1, *candidate, *baseline)
-    return [
-        Bars(label, left, right, round(left * scale, 1), round(right * scale, 1))
-        for label, left, right in zip("1 2 3 4 5 none".split(), candidate, baseline, strict=True)
+def histograms(record: RoundRecord) -> list[Histogram]:
+    """How often each score was given, overall and by slice; one scale of shares for all, so that
+    slices of other sizes compare."""
+    shares = [
+        count / max(1, sum(counts))
+        for row in rows(record)
+        for _, side in sides(row)
+        for counts in [_counts(side)]
+        for count in counts
     ]
+    scale = BAR_HEIGHT / max([*shares, 0.01])
+    return [_histogram(row, scale) for row in rows(record)]
+
+
+def _counts(side: SideSummary) -> tuple[int, ...]:
+    return (*side.distribution, side.n_unscored)
+
+
+def _histogram(row: SliceComparison, scale: float) -> Histogram:
+    found = [(role, _counts(side)) for role, side in sides(row)]
+    columns = [tuple(_bars(found, place, scale)) for place in range(len(LABELS))]
+    told = [f"{role} {', '.join(map(str, counts))}" for role, counts in found]
+    return Histogram(
+        row.name, tuple(columns), f"{row.name}, 1 to 5 and no score: {'; '.join(told)}"
+    )
+
+
+def _bars(found: Sequence[tuple[Role, tuple[int, ...]]], place: int, scale: float) -> Iterator[Bar]:
+    """Side by side in the middle of their column; none for a score that was never given."""
+    column, width = 100 / len(LABELS), _FILLED * 100 / len(LABELS) / len(found)
+    for n, (role, counts) in enumerate(found):
+        x = column * (place + (1 - _FILLED) / 2) + width * n
+        height = scale * counts[place] / max(1, sum(counts))
+        if counts[place]:
+            yield Bar(role, counts[place], round(x, 2), round(0.85 * width, 2), round(height, 1))

@@ -1,7 +1,9 @@
-"""One round as one HTML file that needs nothing else: no script, no font, no request.
+"""One round as one HTML file that needs nothing else: no font, no request.
 
 Everything printed passes through `neutral` and is then escaped, whatever the template says; the
-content security policy allows this file's own style sheet by its hash and nothing more.
+content security policy allows this package's own style sheets and scripts by their hash and
+nothing more. What the script lists lies in the page as JSON in which nothing can end or begin an
+element.
 """
 
 from __future__ import annotations
@@ -9,41 +11,53 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import charts, view, wording
+from harness.report import charts, items, view, wording
 from harness.report.around import around
-from harness.report.differences import Segment, compare_words
 from harness.report.record import RoundRecord
+from harness.report.sections import sections
 from harness.types import Comparison
 
-MAX_DROPS: Final = 20
-MAX_GAINS: Final = 5
-MAX_GAPS: Final = 50
-MAX_TEXT: Final = 3000
-"""Characters of one prompt or answer; what is left out is counted beside it."""
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_SCRIPTS: Final = ("words.js", "data.js", "finding.js", "opened.js", "items.js")
+_ACTIVE: Final = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+"""What could end a script element, or a line in one, as JSON's own escapes."""
 
 
 def render_html(record: RoundRecord) -> str:
     """The report page as a whole HTML document."""
-    return render_page("report.html.j2", _values(record))
+    return render_page("report.html.j2", _values(record), "facts.css", scripts=_SCRIPTS)
 
 
-def render_page(template: str, values: dict[str, Any], *sheets: str) -> str:
-    """A page of this package as a whole HTML document; `sheets`: further style sheets."""
-    names = ("style.css", *sheets)
-    css = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    # Markup: the style sheets are files of this package, and escaping would change their hash.
-    style = {"css": Markup(css), "css_digest": digest}
-    return _environment().get_template(template).render(**style, **values)
+def render_page(
+    template: str, values: dict[str, Any], *sheets: str, scripts: Sequence[str] = ()
+) -> str:
+    """A page of this package as a whole HTML document; `sheets`, `scripts`: further style sheets,
+    and the scripts that its template may print as one and its policy allow."""
+    css, script = _joined("style.css", *sheets), _joined(*scripts)
+    own = {"css": css, "css_digest": _hashed(css)}
+    own |= {"script": script, "script_digest": _hashed(script)}
+    return _environment().get_template(template).render(**own, **values)
 
 
+def _joined(*names: str) -> Markup:
+    """Files of this package. Markup: escaping would change their hash."""
+    return Markup("".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names))
+
+
+def _hashed(source: str) -> str:
+    """SHA-256 as a content security policy has it."""
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -65,10 +79,7 @@ def _environment() -> Environment:
         "plural": wording.plural,
     }
     environment.globals |= {
-        "clipped": _clipped,
-        "marked": _marked,
         "sides": view.sides,
-        "scores_of": wording.scores_of,
         "plural": wording.plural,
         "figures": view.figures,
         "is_unfit": view.is_unfit,
@@ -96,6 +107,7 @@ def _values(record: RoundRecord) -> dict[str, Any]:
         "warnings": view.warnings(record),
         "facts": around(record),
         "accepted_drop": _accepted_drop(record),
+        **sections(record),
         **(_compared(record, record.comparison) if record.comparison else {}),
     }
 
@@ -106,7 +118,6 @@ def _accepted_drop(record: RoundRecord) -> float | None:
 
 
 def _compared(record: RoundRecord, comparison: Comparison) -> dict[str, Any]:
-    gaps = view.gaps(record)
     rows = view.rows(record)
     return {
         "confidence": wording.confidence(comparison.tail),
@@ -115,26 +126,25 @@ def _compared(record: RoundRecord, comparison: Comparison) -> dict[str, Any]:
         "statuses": {row.name: view.slice_status(record, row.name) for row in rows},
         "guarded": {row.name for row in rows if view.is_guarded(record, row)},
         "score_rows": charts.score_rows(record),
-        "bars": charts.score_bars(comparison.overall),
-        "bar_height": charts.BAR_HEIGHT,
         "scale": charts.DifferenceScale(record, _accepted_drop(record)),
-        "drops": view.drops(record, MAX_DROPS),
-        "gains": view.gains(record, MAX_GAINS),
-        "moved": view.count_moved(record),
-        "gaps": gaps[:MAX_GAPS],
-        "n_gaps": len(gaps),
+        **_listed(record),
     }
 
 
-def _clipped(text: str) -> tuple[str, int]:
-    shown, n_left_out = wording.clipped(text, MAX_TEXT)
-    return wording.visible(shown), n_left_out
+def _listed(record: RoundRecord) -> dict[str, Any]:
+    listed = items.listing(record)
+    return {
+        "listing": _embedded(listed),
+        "limit": listed["limit"],
+        "flips": items.FLIPS,
+        "tally": items.tally(listed["items"]),
+    }
 
 
-def _marked(reference: str | None, answer: str) -> tuple[list[Segment], int]:
-    """An answer in segments against the reference, both as they are shown."""
-    shown, n_left_out = _clipped(answer)
-    return compare_words(reference and _clipped(reference)[0], shown), n_left_out
+def _embedded(value: Any) -> Markup:
+    """JSON for a script element of a type that no browser runs."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.translate(_ACTIVE))
 
 
 def _shade(count: int, n_answers: int) -> int:

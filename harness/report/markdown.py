@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from harness.report import view
+from harness.report import trust, view
 from harness.report.answers import Case
 from harness.report.around import Fact, around
+from harness.report.cost import cost_line
 from harness.report.record import RoundRecord
 from harness.report.wording import (
     MISSING,
@@ -115,8 +116,13 @@ def _result(rule: RuleResult) -> str:
 
 
 def _around(record: RoundRecord) -> Iterator[str]:
-    facts = around(record)
-    if facts:
+    claims = [
+        Fact(each.topic, each.sentence, each.status != "pass")
+        for each in (trust.served(record), trust.judged(record))
+        if each
+    ]
+    cost = [Fact("Cost", line)] if (line := cost_line(record)) else []
+    if facts := [*claims, *around(record), *cost]:
         yield "### Around the decision"
         yield "\n".join(f"- {_told(fact)}" for fact in facts)
 

@@ -10,13 +10,19 @@ from harness.recipe import Recipe
 from harness.types import (
     Attempt,
     Comparison,
+    DataReport,
     Decision,
     Generation,
     Growing,
     Item,
+    JudgeHealth,
     Manifest,
     NoiseFloor,
     Precision,
+    ProbeReport,
+    Spending,
+    StageTime,
+    Training,
     Verdict,
 )
 
@@ -24,7 +30,21 @@ from harness.types import (
 class RoundRecord(Growing):
     """A finished round."""
 
-    later = frozenset({"attempts", "floor", "precision"})
+    later = frozenset(
+        {
+            "attempts",
+            "floor",
+            "precision",
+            "stages",
+            "spending",
+            "proof",
+            "health",
+            "data",
+            "training",
+            "packages",
+            "ancestors",
+        }
+    )
 
     recipe: Recipe
     manifest: Manifest
@@ -46,3 +66,16 @@ class RoundRecord(Growing):
     """Of the same evalset and judge, where it was measured (harness gate --aa)."""
     precision: Precision | None = None
     """What the evalset could certify, known before it was judged."""
+    stages: tuple[StageTime, ...] = ()
+    """Of the command that made the round, up to the comparison."""
+    spending: Spending | None = None
+    """Of all judging in this run, that of interrupted commands among it."""
+    proof: ProbeReport | None = None
+    health: JudgeHealth | None = None
+    data: DataReport | None = None
+    """Of the candidate's training, like `training`."""
+    training: Training | None = None
+    packages: dict[str, str] | None = None
+    """Package → version of what asked and judged."""
+    ancestors: tuple[str, ...] = ()
+    """Versions that the candidate was continued from, the nearest first."""

@@ -1,4 +1,4 @@
-"""What every page shows, selected from a record: the headline, the drops, the gaps.
+"""What every page shows, selected from a record: the headline, the drops, the warnings.
 
 Selects and sorts; does no statistics and knows nothing of how a page looks. Scores come from the
 comparison's pairs, texts and reasons from the generations and verdicts.
@@ -6,12 +6,12 @@ comparison's pairs, texts and reasons from the generations and verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from harness.jsonio import digest
-from harness.report.answers import Answers, Case, Gap
+from harness.report.answers import Answers, Case
 from harness.report.record import RoundRecord
 from harness.report.wording import (
     SEVERITY,
@@ -186,6 +186,11 @@ def sides(row: SliceComparison) -> Iterator[tuple[Role, SideSummary]]:
         yield "base", row.base
 
 
+def passes(scores: Sequence[float | None], pass_at: int) -> bool:
+    """Whether a side passes, by most of its samples; one without a score does not."""
+    return sum(score is not None and score >= pass_at for score in scores) > len(scores) / 2
+
+
 def others(record: RoundRecord) -> dict[str, SideSummary]:
     """Targets that were asked beside the sides, on all items."""
     return record.comparison.others if record.comparison else {}
@@ -208,49 +213,25 @@ def figures(rule: RuleResult) -> list[str]:
 
 def drops(record: RoundRecord, limit: int) -> list[Case]:
     """The scored pairs that lost most, worst first; ties by higher baseline, then by id."""
-    return _cases(record, limit, sign=-1)
-
-
-def gains(record: RoundRecord, limit: int) -> list[Case]:
-    """The scored pairs that gained most, best first."""
-    return _cases(record, limit, sign=1)
-
-
-def count_moved(record: RoundRecord) -> tuple[int, int]:
-    """How many scored pairs dropped and how many gained."""
-    moved = [pair.difference for pair in pairs(record) if _scored(pair)]
-    return sum(each < 0 for each in moved), sum(each > 0 for each in moved)
-
-
-def _scored(pair: Pair) -> bool:
-    return pair.candidate is not None and pair.baseline is not None
+    answers = Answers(record)
+    found = dropped(record, limit)
+    return [answers.case(pair) for pair in found if pair.item_id in answers.items]
 
 
 def dropped(record: RoundRecord, limit: int, where: str | None = None) -> list[Pair]:
     """The pairs of `drops`; `where`: of this slice alone."""
-    found = _moved(record, sign=-1)
+    found = [
+        pair
+        for pair in pairs(record)
+        if None not in (pair.candidate, pair.baseline) and pair.difference < 0
+    ]
+    found.sort(key=lambda pair: (pair.difference, -(pair.baseline or 0), pair.item_id))
     return [pair for pair in found if where is None or pair.slice == where][:limit]
 
 
-def _moved(record: RoundRecord, sign: int) -> list[Pair]:
-    moved = [pair for pair in pairs(record) if _scored(pair) and sign * pair.difference > 0]
-    moved.sort(key=lambda pair: (-sign * pair.difference, -(pair.baseline or 0), pair.item_id))
-    return moved
-
-
-def _cases(record: RoundRecord, limit: int, sign: int) -> list[Case]:
-    answers = Answers(record)
-    moved = _moved(record, sign)[:limit]
-    return [answers.case(pair) for pair in moved if pair.item_id in answers.items]
-
-
-def gaps(record: RoundRecord) -> list[Gap]:
-    """Every answer without a score, in the order of the pairs; the base's only if it took part."""
-    answers = Answers(record)
-    roles = [role for row in rows(record)[:1] for role, _ in sides(row)]
-    return [
-        Gap(pair.item_id, pair.slice, answers.to(pair, role))
-        for pair in pairs(record)
-        for role in roles
-        if getattr(pair, role) is None
+def count_moved(record: RoundRecord) -> tuple[int, int]:
+    """How many scored pairs dropped and how many gained."""
+    moved = [
+        pair.difference for pair in pairs(record) if None not in (pair.candidate, pair.baseline)
     ]
+    return sum(each < 0 for each in moved), sum(each > 0 for each in moved)

@@ -89,7 +89,8 @@ def neutral(text: str) -> str:
     """The text with every character that has no glyph replaced by its code, as in ⟨U+202E⟩, so
     that nothing can hide, reorder its surroundings or drive a terminal. Line feed and tab stay.
     """
-    if text.isascii() and text.isprintable():
+    # Printable: no such category, and no space but " ".
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(map(_neutral_character, text))
 
@@ -103,7 +104,7 @@ def _neutral_character(character: str) -> str:
 def neutral_json(value: Any, indent: int | None = None) -> str:
     """The value as JSON, with JSON's own escape for every character that `neutral` replaces."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    if text.isascii():
+    if neutral(text) == text:
         return text
     return "".join(map(_escaped_character, text))
 

@@ -67,13 +67,26 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor, bytes]]:
 
 
 def read_folder(directory: Path) -> dict[str, Tensor]:
-    """The tensors of all safetensors files of a folder, each read once a process while it does not
-    change. Raises StoreError as `read_header`."""
+    """The tensors of a folder's safetensors files, each read once a process while it does not
+    change; where an index names its files, others are copies of the weights in another form.
+    Raises StoreError as `read_header`."""
     found: dict[str, Tensor] = {}
-    for path in sorted(directory.glob("*.safetensors")):
+    paths = sorted(directory.glob("*.safetensors"))
+    named = _indexed(directory / "model.safetensors.index.json")
+    for path in [each for each in paths if each.name in named] or paths:
         stat = path.stat()
         found |= _header_once(path, stat.st_size, stat.st_mtime_ns)
     return found
+
+
+def _indexed(path: Path) -> set[str]:
+    """Names of the files that an index says the weights are in; empty without one that can be
+    read."""
+    try:
+        weight_map = parse_json(path.read_text(encoding="utf-8"))["weight_map"]
+        return set(weight_map.values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()
 
 
 @functools.cache

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 from harness import jsonio
 from harness.errors import HarnessError, Interrupted, RecipeError
 from harness.outcome import command_line
-from harness.pipeline import Clock, find_evidence, obtain_adapter, open_run, require_server
+from harness.pipeline import (
+    Clock,
+    find_evidence,
+    obtain_adapter,
+    open_run,
+    require_server,
+    tell_all,
+)
 from harness.plan import TrainingPlan, make_plan
 from harness.progress import Reporter
 from harness.recipe import LoadedRecipe, load
@@ -89,8 +96,8 @@ def sweep(
     failed while the others go on. `restart`: as in `obtain_adapter`. Raises HarnessError for
     anything a user can cause, and the first failure where every point fails.
     """
-    reporter.stage("check")
-    work = _check(path, overrides, grid, store, restart)
+    reporter.stage("check", unit="points")
+    work = _check(path, overrides, grid, store, reporter, restart)
     if work.n_new:
         require_server(work.plan, store)
     reporter.done(
@@ -105,6 +112,7 @@ def sweep(
               for each in trained]  # fmt: skip
     record = rank(_question(work, sides), probed, evidence.generations, evidence.verdicts)
     jsonio.write_json(run.run_dir / RECORD, record.dump())
+    tell_all(store, reporter)
     return Swept(
         record,
         run,
@@ -114,7 +122,12 @@ def sweep(
 
 
 def _check(
-    path: Path, overrides: Sequence[str], grid: Sequence[str], store: Store, restart: bool
+    path: Path,
+    overrides: Sequence[str],
+    grid: Sequence[str],
+    store: Store,
+    reporter: Reporter,
+    restart: bool,
 ) -> _Work:
     """Every point's plan made once. Raises HarnessError for what cannot be trained, for two points
     that would train the same adapter, and where one would start beside an interrupted training
@@ -122,9 +135,11 @@ def _check(
     base, axes = load(path, overrides), parse_grid(grid)
     points = make_points(path, overrides, axes)
     plans, keys, n_new = _Plans(store), list[str](), 0
+    reporter.expect(len(points))
     seen: dict[str, Point] = {}
     for point in points:
         plan = plans.of(point)
+        reporter.advance(1, point.name)
         keys.append(plan.train_key)
         first = seen.setdefault(_nameless(plan, base.recipe.name), point)
         if first is not point:
@@ -182,10 +197,10 @@ def _train(
     for number, (point, key) in enumerate(zip(work.points, work.keys, strict=True), 1):
         version, reason = store.find_trained(key), None
         if version is None:
-            reporter.note(f"point {number} of {len(work.points)}: {point.name}", "bold")
             try:
-                plan = plans.of(point)
-                version, n_now = obtain_adapter(plan, store, reporter, restart=restart)
+                with reporter.within(f"[{number}/{len(work.points)}] {point.name}"):
+                    plan = plans.of(point)
+                    version, n_now = obtain_adapter(plan, store, reporter, restart=restart)
                 n_steps += n_now
             except Interrupted:
                 raise

@@ -32,6 +32,12 @@ def summary(record: SweepRecord) -> RenderableType:
     )
 
 
+def brief(record: SweepRecord) -> RenderableType:
+    """What it prints with --quiet: who is first, or may be."""
+    said = [*(one_line(each, _REASON) for each in record.problems), *_conclusion(record)]
+    return Text(said[0])
+
+
 def _table(record: SweepRecord) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     numbers = ("n", "mean", "interval", "pass", "change", "bound", "behind")

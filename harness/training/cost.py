@@ -55,13 +55,29 @@ class Cost(NamedTuple):
         return self.n_trainable / self.n_parameters
 
 
+class Memory(NamedTuple):
+    """Bytes of one training process, by what they hold."""
+
+    weights: float
+    trained: float
+    """The LoRA's parameters, with gradients and Adam's moments."""
+    activations: float
+    logits: float
+    """Were every token's kept; on a GPU only trained positions are projected to the vocabulary."""
+
+    @property
+    def n_bytes(self) -> float:
+        return sum(self)
+
+
 def estimate(recipe: Recipe, prepared: Prepared, tokens_per_s: float | None) -> Cost:
     """`tokens_per_s`: how fast this machine trains this base, if that was measured."""
     counts = prepared.counts
     n_visits = count_visits(recipe.train, counts.n_rows)
     n_tokens = round(counts.n_tokens * n_visits / counts.n_rows)
-    n_base = sum(map(math.prod, tensor_shapes(prepared.base_dir).values()))
+    n_base = count_parameters(prepared.base_dir)
     n_trainable = count_trainable(recipe.lora, prepared.base_dir)
+    memory = training_memory(recipe, prepared.base_dir, counts.longest_tokens)
     hours = n_tokens / tokens_per_s / 3600 if tokens_per_s else None
     rate = recipe.compute.price_per_hour
     return Cost(
@@ -70,11 +86,16 @@ def estimate(recipe: Recipe, prepared: Prepared, tokens_per_s: float | None) -> 
         n_tokens=n_tokens,
         n_trainable=n_trainable,
         n_parameters=n_base + n_trainable,
-        memory_gib=_memory(recipe, prepared, n_base, n_trainable) / 2**30,
+        memory_gib=memory.n_bytes / 2**30,
         tokens_per_s=tokens_per_s,
         hours=hours,
         price=hours * rate if hours is not None and rate is not None else None,
     )
+
+
+def count_parameters(directory: Path) -> int:
+    """Numbers in the base's safetensors files; tied matrices lie there once."""
+    return sum(map(math.prod, tensor_shapes(directory).values()))
 
 
 def count_trainable(lora: Lora, directory: Path) -> int:
@@ -115,17 +136,20 @@ def _last_speed(events: Path) -> float | None:
     return speed
 
 
-def _memory(recipe: Recipe, prepared: Prepared, n_base: int, n_trainable: int) -> float:
-    """Bytes of one process: weights, trained parameters, activations, logits."""
-    config = read_config(prepared.base_dir, "config.json")
+def training_memory(recipe: Recipe, directory: Path, longest_tokens: int) -> Memory:
+    """Of one process, with every row of its batch `longest_tokens` long; `directory` has the base's
+    config and weights, of which the headers are read."""
+    config = read_config(directory, "config.json")
     text: dict[str, Any] = config.get("text_config") or config
     hidden, layers = int(text.get("hidden_size", 0)), int(text.get("num_hidden_layers", 0))
     vocabulary = int(text.get("vocab_size", 0))
     width = _BYTES[recipe.base.dtype]
-    weights = n_base * (_NF4_BYTES if recipe.base.quantize else width)
     rows = math.ceil(recipe.train.batch / recipe.compute.processes)
     rows *= 2 if recipe.train.objective == "dpo" else 1  # TRL puts both answers in one pass
-    tokens = rows * prepared.counts.longest_tokens
-    activations = tokens * hidden * width * (layers + _LAYER_BYTES)
-    logits = 2 * tokens * vocabulary * 4.0
-    return weights + _TRAINED_BYTES * n_trainable + activations + logits
+    tokens = rows * longest_tokens
+    return Memory(
+        weights=count_parameters(directory) * (_NF4_BYTES if recipe.base.quantize else width),
+        trained=_TRAINED_BYTES * count_trainable(recipe.lora, directory),
+        activations=tokens * hidden * width * (layers + _LAYER_BYTES),
+        logits=2 * tokens * vocabulary * 4.0,
+    )

@@ -23,7 +23,7 @@ from harness.training.reading.read import open_source
 from harness.training.rows import RowTable
 from harness.types import Message
 
-_TOLD_EVERY = 500
+_TOLD_EVERY = 100
 
 
 class Observer(Protocol):

@@ -26,6 +26,7 @@ from harness.training.objective import require_objective
 from harness.training.order import count_steps
 from harness.training.process.trackers import require_trackers
 from harness.training.quality.duplicates import ExactReport, NearDuplicates
+from harness.training.quality.leaks import Leak, Leaks
 from harness.training.quality.overlap import Match, Overlap, OverlapReport
 from harness.training.reading.example import Skipped
 from harness.training.rows import Rows, RowTable
@@ -184,12 +185,38 @@ def _require_fit(
 def _compare(
     table: RowTable, apart: Collection[int], items: Sequence[tuple[str, Item]]
 ) -> OverlapReport:
-    """What the evalsets hold of the examples that are not held out."""
-    overlap = Overlap(items)
+    """What the evalsets hold of the examples that are not held out. Raises DataError for any that
+    they hold of a worklist's lines, held out or not."""
+    overlap, leaks = Overlap(items), Leaks(items)
     for index in range(table.n_examples) if items else ():
+        example = table.example(index)
+        if example.worklist:
+            leaks.add(example)
         if index not in apart:
-            overlap.add(index, table.example(index))
+            overlap.add(index, example)
+    _require_no_leak(leaks)
     return overlap.result()
+
+
+def _require_no_leak(leaks: Leaks) -> None:
+    """Raises DataError whatever `data.overlap` says: who filled the line in has seen the item."""
+    n_lines, shown = leaks.result()
+    if n_lines:
+        named = "; ".join(map(_leaked, shown[:_NAMED]))
+        what = (
+            "1 line of a worklist holds a held-out item"
+            if n_lines == 1
+            else (f"{n_lines:,} lines of worklists hold held-out items")
+        )
+        raise DataError(
+            f"{what}, so the evaluation would measure memory: {named}",
+            hint="write other examples of the same kind, with facts and words of their own; "
+            "data.overlap is not for lines of a worklist",
+        )
+
+
+def _leaked(leak: Leak) -> str:
+    return f"{leak.source} holds item {leak.item_id} of {leak.label}: {leak.how}"
 
 
 def _overlapping(found: OverlapReport, data: Data) -> frozenset[int]:

@@ -118,6 +118,7 @@ class RowTable:
             rejected=None if rejected is None else Message.model_validate(rejected),
             desirable=text["desirable"],
             type=text["type"],
+            worklist=text["worklist"],
         )
 
     def row(self, row: int) -> Row:

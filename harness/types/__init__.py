@@ -19,6 +19,13 @@ from harness.types.evaluation import (
     Verdict,
 )
 from harness.types.gating import Attempt, LookPlan, NoiseFloor, Precision, SlicePrecision
+from harness.types.judging import (
+    JudgeFigures,
+    JudgeHealth,
+    ProbeKind,
+    ProbeResult,
+    Spending,
+)
 from harness.types.record import SCHEMA, Document, Growing, Record
 from harness.types.release import (
     Comparison,
@@ -34,7 +41,14 @@ from harness.types.release import (
     Spread,
     Status,
 )
-from harness.types.round import StageTime
+from harness.types.round import (
+    CurvePoint,
+    DataReport,
+    DataSource,
+    ProbeReport,
+    StageTime,
+    Training,
+)
 
 __all__ = [
     "SCHEMA",
@@ -44,6 +58,9 @@ __all__ = [
     "Check",
     "CheckResult",
     "Comparison",
+    "CurvePoint",
+    "DataReport",
+    "DataSource",
     "Decision",
     "Difference",
     "Document",
@@ -51,6 +68,8 @@ __all__ = [
     "Growing",
     "HumanDifference",
     "Item",
+    "JudgeFigures",
+    "JudgeHealth",
     "LengthAdjusted",
     "Look",
     "LookPlan",
@@ -60,6 +79,9 @@ __all__ = [
     "Opinion",
     "Pair",
     "Precision",
+    "ProbeKind",
+    "ProbeReport",
+    "ProbeResult",
     "ProbeRow",
     "Record",
     "Role",
@@ -69,10 +91,12 @@ __all__ = [
     "SideSummary",
     "SliceComparison",
     "SlicePrecision",
+    "Spending",
     "Spread",
     "StageTime",
     "Status",
     "Target",
     "ToolCall",
+    "Training",
     "Verdict",
 ]

@@ -12,7 +12,7 @@ from harness.against import against
 from harness.against.finding import NotComparable
 from harness.errors import HarnessError, StoreError
 from harness.looking import read_looks
-from harness.outcome import decide_again, read_record, report_again
+from harness.outcome import decide_again, read_record, report_again, write_reports
 from harness.release import stats
 from harness.release.promote import PromotionRefused, allow
 from harness.run import Run
@@ -28,6 +28,7 @@ from tests.against.build import (
     version,
 )
 from tests.release.build import make_items
+from tests.report.factory import with_account
 from tests.workbench import harness
 
 A, B, OLD, OLDER = (version(letter) for letter in "abcd")
@@ -54,6 +55,7 @@ def test_two_copied_runs_are_compared_without_a_store(tmp_path: Path) -> None:
     run_dir = Path(found["run_dir"])
     assert run_dir.parent == home / "runs"
     assert run_dir.name.startswith("support-bot-against-")
+    assert f'"./{run_dir.name}/report.html"' in (home / "runs" / "index.html").read_text()
     again = harness("gate", run_dir.name, home=home)
     assert again.returncode == 0, again.stderr
     assert "non" not in again.stderr
@@ -81,6 +83,16 @@ def test_the_new_run_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     assert run.decision_path.read_bytes() == before
     assert len(store.attempts.against(A, EVALSET)) == 1
     assert report_again(run.run_dir).is_file()
+
+
+def test_the_candidates_evidence_stays_and_its_times_do_not(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", (A, OLD), (GOOD, BAD))
+    second = make_run(tmp_path / "b", (B, OLD), (BAD, BAD))
+    write_reports(Run(second), told := with_account(read_record(second)))
+    record = against(second, str(tmp_path / "a"), Store(tmp_path / "home"), clock=now).record
+    assert (record.proof, record.health) == (told.proof, told.health)
+    assert (record.training, record.data) == (told.training, told.data)
+    assert (record.stages, record.spending) == ((), None)
 
 
 def test_an_alias_means_the_latest_run_with_its_answers(tmp_path: Path) -> None:

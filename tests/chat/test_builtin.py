@@ -40,6 +40,7 @@ PUBLIC = {
         "<s>Be brief.\n\n### Instruction:\nHi\n\n\n### Response:\n Hello</s>\n\n"
         "### Instruction:\nBye\n\n### Response:\n"
     ),
+    "mistral": "<s>[INST] Hi\n[/INST]  Hello</s>[INST] Be brief.\n\nBye[/INST]",
 }
 
 

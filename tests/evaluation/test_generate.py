@@ -49,7 +49,7 @@ class Room:
 
     def __init__(self, chat: ChatTokenizer, home: Path) -> None:
         self.chat, self.home = chat, home
-        self.advanced = 0
+        self.advanced = self.recalled = 0
 
     def ask(
         self,
@@ -79,12 +79,16 @@ class Room:
                         endpoints={each.name: other for each in targets if each.name},
                         cache=cache,
                         advance=self._advance,
+                        recalled=self._recalled,
                     )
 
         return asyncio.run(go())
 
     def _advance(self, count: int) -> None:
         self.advanced += count
+
+    def _recalled(self, count: int) -> None:
+        self.recalled += count
 
     def through_chat(self, url: str, items: list[Item] = ITEMS, max_context: int = 100) -> int:
         async def go() -> int:
@@ -153,6 +157,7 @@ def test_what_was_answered_once_costs_no_request(room: Room) -> None:
         assert len(fake.requests) == n_requests
         assert again.records == first.records
         assert (again.n_asked, again.n_from_cache) == (0, 5)
+        assert (room.advanced, room.recalled) == (10, 5)
         more = room.ask(fake.url, [CANDIDATE, BASELINE])
     assert (more.n_asked, more.n_from_cache) == (5, 5)
     assert {each["model"] for each in fake.requests[n_requests:]} == {BASELINE.model}

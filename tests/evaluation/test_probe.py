@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import ContractError, EndpointError
 from harness.evaluation.client import Client
-from harness.evaluation.probe import ProbeReport, probe
-from harness.types import BaseInfo, ChatContract, Manifest, Message, ProbeRow
+from harness.evaluation.probe import probe
+from harness.types import BaseInfo, ChatContract, Manifest, Message, ProbeReport, ProbeRow
 from tests import fakes
 
 VERSION = "bot@" + "0" * 12

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness.cli.app import find_run
-from harness.cli.records import report
+from harness.cli.records import alias_split, promote, report
+from harness.cli.records import rollback as rollback_command
 from harness.errors import HarnessError, StoreError
 from harness.history.page import index_page, write_index
 from harness.jsonio import read_json, write_json
 from harness.pipeline import tell_all
 from harness.progress import Reporter
-from harness.release.promote import rollback
+from harness.release.promote import PromotionRefused, rollback
+from harness.report.index import render_index
 from harness.run import Run
 from harness.store import Store
 from tests.history.build import FINE, NONE, WORSE, Made, Past
@@ -130,3 +132,23 @@ def test_a_damaged_store_takes_nothing_from_a_finished_round(
     with Reporter() as reporter:
         tell_all(past.store, reporter)
     assert "the page of all rounds is not written:" in capsys.readouterr().err
+
+
+def test_the_commands_that_move_an_alias_keep_the_page_current(past: Past) -> None:
+    one, two = past.round("1"), past.round("2")
+    home, path = past.store.home, past.store.home / "runs" / "index.html"
+    promote(one.version, alias="prod", home=home)
+    assert f"by decision {one.decision}" in path.read_text()
+    promote(two.version, alias="prod", override="customer demo", home=home)
+    assert "customer demo" in path.read_text()
+    alias_split(f"prod={two.version}:90,{one.version}:10", override="a tenth", home=home)
+    assert "10 % of its requests" in path.read_text()
+    rollback_command("prod", home=home)
+    assert path.read_text() == render_index(index_page(past.store))
+
+
+def test_a_refused_promotion_leaves_the_page_as_it_is(past: Past) -> None:
+    worse = past.round("1", WORSE)
+    with pytest.raises(PromotionRefused):
+        promote(worse.version, alias="prod", home=past.store.home)
+    assert not (past.store.home / "runs" / "index.html").exists()

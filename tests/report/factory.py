@@ -9,18 +9,29 @@ from harness.types import (
     Attempt,
     BaseInfo,
     ChatContract,
+    CurvePoint,
+    DataReport,
+    DataSource,
     Generation,
+    JudgeFigures,
+    JudgeHealth,
     LengthAdjusted,
     Look,
     Manifest,
     Message,
     NoiseFloor,
     Precision,
+    ProbeKind,
+    ProbeReport,
+    ProbeResult,
     ProbeRow,
     Role,
     SlicePrecision,
+    Spending,
     Spread,
+    StageTime,
     Status,
+    Training,
     Verdict,
 )
 from tests.report.rows import Row, make_row, make_rows
@@ -72,6 +83,7 @@ def make_hostile_record(text: str) -> RoundRecord:
         for n, each in enumerate(scores)
     ]
     record = with_surroundings(with_others(make_record(rows), text), text)
+    record = with_account(record, text)
     manifest = record.manifest.model_copy(
         update={"packages": {text: text}, "seeds": {text: 1}, "files": {text: text}}
     )
@@ -296,3 +308,83 @@ def with_surroundings(record: RoundRecord, text: str = "support-bot@9d01e77c52aa
         "recipe": recipe,
     }
     return with_gate(record.model_copy(update=found), scores="expected", health="warn")
+
+
+def with_account(record: RoundRecord, text: str = "pocket-judge@d0549f251424") -> RoundRecord:
+    """Everything that a round tells of what it took and of what proves it, with `text` for every
+    name and word in it."""
+    figures = JudgeFigures(
+        judge=text,
+        n_opinions=210,
+        n_unscored=1,
+        good=4.8,
+        bad=1.5,
+        injected=4,
+        length_slope=0.1,
+        repeat_sd=0.3,
+        covered=0.98,
+    )
+    known: tuple[tuple[ProbeKind, int | None], ...] = (
+        ("good", 5), ("good", 4), ("bad", 1), ("length", 1), ("length", None),
+        ("injection", 4), ("injection", 1),
+    )  # fmt: skip
+    return record.model_copy(
+        update={
+            "stages": (
+                StageTime(name="check", seconds=1.5, summary="1500 rows"),
+                StageTime(name="train", seconds=0.0, summary="in the store already", skipped=True),
+                StageTime(name="generate", seconds=75.0, summary=text),
+                StageTime(name=text, seconds=0.0, summary=text),
+            ),
+            "spending": Spending(
+                calls=131, prompt_tokens=20_000, answer_tokens=9_000, money=0.0123
+            ),
+            "proof": _proof(text),
+            "health": JudgeHealth(
+                together=figures,
+                judges=(figures, figures.model_copy(update={"bad": 2.5, "injected": None})),
+                probes=tuple(
+                    ProbeResult(
+                        kind=kind, name=text, item_id=text, n_letters=9, score=score, reason=text
+                    )
+                    for kind, score in known
+                ),
+                n_repeated=8,
+                n_pairs=6,
+                flips=0.25,
+                agreement=0.81,
+                length_effect=-0.12,
+            ),
+            "data": DataReport(
+                counts={"n_examples": 1502, "n_skipped": 3, "n_dropped": 2, "n_rows": 1500},
+                sources=(DataSource(path=text, role=text, n_read=1502, n_skipped=3, n_rows=1500),),
+            ),
+            "training": Training(
+                objective="sft",
+                lora={"r": 16, "alpha": 32.0, "dropout": 0.05, "targets": [text]},
+                train={"lr": 0.004, "batch": 16, "grad_accum": 2, "schedule": text},
+                n_steps=240,
+                n_tokens=185_957,
+                seconds=36.8,
+                curve=(
+                    CurvePoint(step=1, loss=2.5, lr=0.002, tokens_per_s=None),
+                    CurvePoint(step=120, loss=0.4, lr=0.004, tokens_per_s=5000.0),
+                    CurvePoint(step=240, loss=0.5, lr=0.0, tokens_per_s=5100.0),
+                ),
+            ),
+            "packages": {"python": "3.11.7", text: text},
+            "ancestors": (BASELINE, text),
+        }
+    )
+
+
+def _proof(text: str) -> ProbeReport:
+    """Of candidate and baseline, 8 rows each, and of one that is called `text`."""
+    report = ProbeReport(
+        version=CANDIDATE, n_rows=8, max_difference=2.74e-6, tolerance=1e-4, min_effect=6.33
+    )
+    others = (
+        report.model_copy(update={"version": BASELINE, "max_difference": 8.6e-6}),
+        report.model_copy(update={"version": text}),
+    )
+    return report.model_copy(update={"others": others, "n_chats": 16})

@@ -8,6 +8,7 @@ from harness.release.gate import UNFIT
 from harness.report import view
 from harness.report.around import around
 from harness.report.html import render_html
+from harness.report.items import listing
 from harness.report.junit import render_junit
 from harness.report.markdown import render_markdown
 from harness.report.record import RoundRecord
@@ -181,8 +182,12 @@ def test_of_several_samples_the_one_nearest_to_the_mean_is_shown() -> None:
 def test_a_mean_score_is_shown_with_its_samples() -> None:
     record = make_record([generate_row(0)])
     record = with_samples(record, record.items[0].id)
-    assert "−2.33" in words(render_html(record))
-    assert "2.67 of 5, samples 1, 5, 2" in words(render_html(record))
+    [item] = listing(record)["items"]
+    assert item["difference"] == pytest.approx(-7 / 3)
+    candidate = item["sides"][1]
+    assert candidate["score"] == pytest.approx(8 / 3)
+    assert [each["score"] for each in candidate["samples"]] == [1, 5, 2]
+    assert candidate["shown"] == 2
     assert "#### 5 → 2.67 · generate" in render_markdown(record)
     assert "Judge of the candidate: 2.67 of 5 (samples 1, 5, 2)" in render_markdown(record)
 
@@ -203,8 +208,11 @@ def test_a_missing_sample_is_a_gap_with_its_own_reason() -> None:
         for each in record.comparison.pairs
     )
     lost = with_comparison(record.model_copy(update={"verdicts": verdicts}), pairs=pairs)
-    [gap] = [each for each in view.gaps(lost) if each.item_id == item_id]
-    assert gap.answer.reason == "no score line"
+    listed = listing(lost)
+    [item] = [each for each in listed["items"] if each["id"] == item_id]
+    assert item["flips"] == ["lost", "unscored"]
+    candidate = item["sides"][1]
+    assert listed["texts"][candidate["samples"][candidate["shown"]]["reason"]] == "no score line"
     assert item_id not in {case.item.id for case in view.drops(lost, 99)}
 
 
@@ -220,5 +228,7 @@ def test_items_that_were_not_judged_are_neither_drops_nor_gaps() -> None:
         look=Look(number=1, of=4, n_planned=60, tail=0.0001),
     )
     assert {case.item.id for case in view.drops(early, 99)} <= judged
-    assert {gap.item_id for gap in view.gaps(early)} <= judged
+    found = listing(early)["items"]
+    unjudged = {each["id"] for each in found if each["flips"] == ["unjudged"]}
+    assert unjudged == {item.id for item in record.items} - judged
     assert "no answer was recorded" not in words(render_html(early))

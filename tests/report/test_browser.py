@@ -1,126 +1,261 @@
-"""The page in a real browser: nothing hostile runs, nothing is fetched, nothing complains."""
+"""A round's page in a real browser: quiet, readable by everybody, its items found and opened."""
 
 from __future__ import annotations
 
-import http.server
-import os
 import re
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator, Page, expect
 
 from harness.report.html import render_html
-from tests.report import hostile
-from tests.report.factory import make_hostile_record, make_record
+from tests.accessibility import overflow, paper, problems, tabbed
+from tests.browser import PHONE, OpenTab, Tab, needs_chromium
+from tests.report.factory import make_record, make_uncompared_record, with_surroundings
+from tests.report.rows import classify_row, extract_row, generate_row, make_rows
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = needs_chromium
 
-# In CI a missing browser is a failure, not a skip.
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"),
-    reason="needs chromium: apt-get update && apt-get install -y chromium",
-)
-
-
-class Site:
-    """A local server with one page that remembers every request."""
-
-    def __init__(self) -> None:
-        self.html = ""
-        self.requests: list[str] = []
-        site = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.requests.append(self.path)
-                body = site.html.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+MANY = 5_000
+MOST_ROWS = 200
+"""Of the list, whatever the number of items."""
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    found = Site()
-    thread = threading.Thread(target=found.server.serve_forever)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "report.html"
+    path.write_text(render_html(with_surroundings(make_record())))
+    return path
 
 
-def opened(site: Site, html: str, profile_dir: Path) -> tuple[str, list[str]]:
-    site.html = html
-    return visited(f"{site.url}/report.html", profile_dir)
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    makers = (classify_row, extract_row, generate_row)
+    rows = [makers[n % 3](n // 3) for n in range(MANY)]
+    path = tmp_path_factory.mktemp("many") / "report.html"
+    path.write_text(render_html(make_record(rows)))
+    return path
 
 
-def visited(url: str, profile_dir: Path) -> tuple[str, list[str]]:
-    """A page's DOM after its scripts ran, and what the console said."""
-    command = [
-        CHROMIUM or "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-dev-shm-usage",
-        "--enable-logging=stderr",
-        "--virtual-time-budget=2000",
-        f"--user-data-dir={profile_dir}",
-        "--dump-dom",
-        url,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, re.findall(r"CONSOLE.*", done.stderr)
+def cases(page: Page) -> Locator:
+    return page.locator("#list > li")
 
 
-def attack(url: str) -> str:
-    return (
-        f"<script>document.title='owned';fetch('{url}/stolen')</script>"
-        f"<img src='{url}/pixel' onerror=\"document.title='owned'\">"
-        f"<link rel=stylesheet href='{url}/sheet'>" + hostile.CLOSERS
+def shows(page: Page, words: str) -> None:
+    """How many items are listed, as it is said to everybody."""
+    expect(page.locator("#count")).to_have_text(words)
+
+
+def worst(page: Page) -> Locator:
+    return page.locator("#list .case").first
+
+
+def fragment(page: Page) -> str:
+    return page.url.partition("#")[2]
+
+
+def test_it_is_whole_from_disk(tab: OpenTab, report: Path) -> None:
+    it = tab()
+    page = it.open(report)
+    assert page.title().startswith("Fail: ")
+    shows(page, "60 items")
+    assert it.is_quiet()
+
+
+def test_a_round_without_scores_is_whole(tab: OpenTab, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(render_html(make_uncompared_record()))
+    it = tab()
+    page = it.open(tmp_path / "report.html")
+    assert page.title().startswith("Untrusted: ")
+    assert problems(page) == []
+    assert it.is_quiet()
+
+
+def test_without_scripts_it_says_where_the_items_are(tab: OpenTab, report: Path) -> None:
+    page = tab(java_script_enabled=False).open(report)
+    assert page.get_by_role("heading", level=1).inner_text() == "Fail"
+    assert "report.md" in page.locator("main").inner_text()
+    assert not page.locator("#filters").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(tab: OpenTab, report: Path, scheme: str) -> None:
+    page = tab(color_scheme=scheme).open(report)
+    shows(page, "60 items")
+    worst(page).locator("summary").first.click()
+    for details in page.locator("main details:not(.case)").all():
+        details.evaluate("each => each.open = true")
+    assert problems(page) == []
+
+
+def test_dark_is_dark(tab: OpenTab, report: Path) -> None:
+    assert paper(tab(color_scheme="light").open(report)) != paper(
+        tab(color_scheme="dark").open(report)
     )
 
 
-def test_a_hostile_answer_runs_nothing_and_fetches_nothing(site: Site, tmp_path: Path) -> None:
-    dom, console = opened(site, render_html(make_hostile_record(attack(site.url))), tmp_path)
-    title = re.search("<title>(.*?)</title>", dom)
-    assert title
-    assert title[1].startswith("Fail: ")
-    assert dom.count("<h1>") == 1
-    assert site.requests == ["/report.html"]
-    assert console == []
+def test_it_fits_a_phone_also_with_an_item_open(tab: OpenTab, report: Path) -> None:
+    page = tab(viewport=PHONE).open(report)
+    assert overflow(page) <= 0
+    shows(page, "60 items")
+    cases(page).nth(2).locator("summary").first.click()
+    assert overflow(page) <= 0
 
 
-def test_the_same_answer_would_do_harm_without_the_care(site: Site, tmp_path: Path) -> None:
-    page = f"<!doctype html><title>Fail: x</title><body>{attack(site.url)}"
-    dom, _ = opened(site, page, tmp_path)
-    assert "<title>owned</title>" in dom
-    assert {"/stolen", "/pixel", "/sheet"} <= set(site.requests)
+def test_on_paper_it_is_light_and_without_controls(tab: OpenTab, report: Path) -> None:
+    page = tab(color_scheme="dark").open(report)
+    page.emulate_media(media="print")
+    assert paper(page) == "rgb(255, 255, 255)"
+    assert not page.locator("#filters").is_visible()
+    assert problems(page) == []
 
 
-def test_the_policy_holds_even_where_escaping_would_fail(site: Site, tmp_path: Path) -> None:
-    html = render_html(make_record()).replace("</main>", f"{attack(site.url)}</main>")
-    dom, console = opened(site, html, tmp_path)
-    assert "<title>owned</title>" not in dom
-    assert site.requests == ["/report.html"]
-    assert any("Content Security Policy" in line for line in console)
+def test_the_worst_come_first_and_filters_narrow(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report)
+    expect(cases(page)).to_have_count(25)
+    moved = page.locator("#list .moved").all_text_contents()
+    damage = [-9 if "—" in each else int(each.replace("−", "-").split()[0]) for each in moved]
+    assert [each for each in damage if each != -9] == sorted(each for each in damage if each != -9)
+    assert damage[0] < 0
+    page.get_by_label("Slice").select_option("generate")
+    shows(page, "20 of 60 items")
+    page.locator("select[name=candidate]").select_option("none")
+    shows(page, "2 of 60 items")
+    assert "slice=generate" in fragment(page)
+    page.get_by_role("button", name="Reset").click()
+    shows(page, "60 items")
+    page.locator("#flips button", has_text="Gained").click()
+    shows(page, "2 of 60 items")
+    assert fragment(page) == "flip=gained"
 
 
-def test_the_style_sheet_is_applied(site: Site, tmp_path: Path) -> None:
-    """A wrong hash in the policy would be a console error and a bare page."""
-    dom, console = opened(site, render_html(make_record()), tmp_path)
-    assert "Worst drops" in dom
-    assert console == []
+def test_a_search_finds_words_of_every_text(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report)
+    search = page.get_by_role("searchbox")
+    for words, n in (("no score line", 1), ("MILL LANE", 5), ('"Nora Lind" mill', 5)):
+        search.fill(words)
+        shows(page, f"{n} of 60 items")
+    search.fill("nothing of the kind")
+    shows(page, "No item is like that.")
+    assert cases(page).count() == 0
+    search.press("Escape")
+    shows(page, "60 items")
+
+
+def test_an_open_item_shows_all_there_is(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report)
+    page.get_by_role("searchbox").fill("7003")
+    shows(page, "1 of 60 items")
+    case = worst(page)
+    if not case.evaluate("each => each.open"):
+        case.locator("summary").first.click()
+    body = case.locator(".body")
+    for words in (
+        "You answer for a small shop. Be brief.",
+        "Mention case 7003.",
+        "I have opened case 7003 for you; you will hear from us by tomorrow noon.",
+        "a lost password, a lost password",
+        "Does not answer the request.",
+        "41 tokens in",
+    ):
+        expect(body).to_contain_text(words)
+    assert body.locator("ins").count() + body.locator("del").count() > 0
+
+
+def test_a_link_leads_to_its_item_whatever_is_filtered(tab: OpenTab, report: Path) -> None:
+    item = make_rows()[-1].item.id
+    it = tab()
+    page = it.open(report, f"#flip=gained&item={item}")
+    opened = page.locator("#list .case[open]")
+    expect(opened).to_have_count(1)
+    expect(opened.locator("a.link")).to_have_text(item)
+    expect(opened).to_be_in_viewport()
+    page.goto(page.url.partition("#")[0] + "#item=unheard-of")
+    expect(page.locator("#count")).to_have_text("The link's item is not in this round.")
+    assert it.said == []
+
+
+def test_a_link_keeps_the_view_and_back_leaves_it(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report, "#slice=extract&q=church")
+    shows(page, "5 of 60 items")
+    assert page.get_by_label("Slice").input_value() == "extract"
+    assert page.get_by_role("searchbox").input_value() == "church"
+    page.get_by_label("Slice").select_option("")
+    page.go_back()
+    assert page.get_by_label("Slice").input_value() == "extract"
+    shows(page, "5 of 60 items")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "#slice=",
+        "#slice=unknown",
+        "#flip=__proto__,constructor",
+        "#q=%E0%A4%A",
+        "#constructor=x",
+        "#=",
+    ],
+)
+def test_no_fragment_breaks_the_page(tab: OpenTab, report: Path, odd: str) -> None:
+    it = tab()
+    page = it.open(report, odd)
+    expect(page.locator("#count")).to_have_text(re.compile("item"))
+    assert it.is_quiet()
+
+
+def test_the_keyboard_does_all(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report)
+    shows(page, "60 items")
+    page.keyboard.press("/")
+    page.keyboard.type("password")
+    expect(page.locator("#count")).to_contain_text(" of 60 items")
+    page.keyboard.press("ArrowDown")
+    first = page.locator("#list summary").first
+    expect(first).to_be_focused()
+    was_open = worst(page).evaluate("each => each.open")
+    page.keyboard.press("Enter")
+    assert worst(page).evaluate("each => each.open") is not was_open
+    page.keyboard.press("j")
+    expect(cases(page).nth(1).locator("summary").first).to_be_focused()
+    page.keyboard.press("k")
+    expect(first).to_be_focused()
+    page.keyboard.press("Escape")
+    shows(page, "60 items")
+
+
+def test_tab_comes_to_every_control_and_shows_it(tab: OpenTab, report: Path) -> None:
+    page = tab().open(report, "#flip=gained")
+    shows(page, "2 of 60 items")
+    stops = tabbed(page)
+    for words in ("Lost", "Gained", "input", "select", "Reset", "summary"):
+        assert any(words in each for each in stops), words
+
+
+def test_five_thousand_items_are_a_page_at_a_time(tab: OpenTab, many: Path) -> None:
+    it = tab()
+    page = it.open(many)
+    shows(page, f"{MANY:,} items")
+    assert 0 < cases(page).count() <= MOST_ROWS
+    page.get_by_label("Slice").select_option("classify")
+    shows(page, f"1,667 of {MANY:,} items")
+    assert cases(page).count() <= MOST_ROWS
+    page.get_by_role("searchbox").fill("4101")
+    shows(page, f"1 of {MANY:,} items")
+    page.get_by_role("button", name="Reset").click()
+    shows(page, f"{MANY:,} items")
+    before = cases(page).count()
+    page.locator("#more").click()
+    assert before < cases(page).count() <= 2 * before
+    assert it.is_quiet()
+
+
+def test_the_policy_holds_even_where_escaping_would_fail(tab: OpenTab, tmp_path: Path) -> None:
+    attack = "<img src='https://owned.invalid/x' onerror='owned()'><script>owned()</script>"
+    html = render_html(make_record()).replace("</main>", f"{attack}</main>")
+    (tmp_path / "report.html").write_text(html)
+    it: Tab = tab()
+    it.open(tmp_path / "report.html")
+    assert any("Content Security Policy" in line for line in it.said)
+    assert it.owned == []
+    assert it.requests == it.blocked != []

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from harness.report.html import MAX_TEXT, render_html
-from harness.report.view import drops
+from harness.report.html import render_html
+from harness.report.items import listing
 from harness.types import Status
 from tests.report import hostile
 from tests.report.factory import (
@@ -15,7 +18,6 @@ from tests.report.factory import (
     make_record,
     make_uncompared_record,
     with_others,
-    with_turns,
 )
 from tests.report.rows import make_rows
 
@@ -30,6 +32,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.text: list[str] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -44,7 +47,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self.open[-1:] == ["script"]:
+            self.scripts.append((self.tags[-1][1], data))
+        elif self.open[-1:] != ["style"]:
+            self.text.append(data)
 
 
 def words(html: str) -> str:
@@ -52,11 +58,13 @@ def words(html: str) -> str:
 
 
 def test_the_verdict_comes_first_and_names_the_slice() -> None:
-    page = words(render_html(make_record()))
-    order = ["Fail Fails overall and in slice generate", "Rules", "Scores", "Worst drops"]
-    order += ["Improved most", "Answers without a score", "Lineage"]
-    places = [page.index(each) for each in order]
-    assert places == sorted(places)
+    html = render_html(make_record())
+    assert "Fail Fails overall and in slice generate" in words(
+        html.partition("<section")[0] + "</main></body></html>"
+    )
+    parts = re.findall(r'<h2 id="([\w-]+)"', html)
+    order = ["rules", "scores", "items", "lineage"]
+    assert [each for each in parts if each in order] == order
 
 
 def test_targets_beside_the_sides_have_a_row() -> None:
@@ -95,33 +103,9 @@ def test_rules_show_number_bound_and_threshold() -> None:
     assert "classify 0.900 0.810 0.500" in page
 
 
-def test_a_drop_shows_both_answers_scores_and_reasons() -> None:
-    html = render_html(make_record())
-    case = html[html.index('<details class="case" open>') :]
-    shown = words(case[: case.index("</details>")] + "</details>")
-    for part in ("Write a short, polite reply", "Reference Hello", "Baseline 5 of 5"):
-        assert part in shown
-    assert "Judge Correct, complete" in shown
-    assert "Candidate 1 of 5" in shown
-    assert "Judge Does not answer the request." in shown
-    assert "<del> noon</del>" in case
-
-
-def test_a_drop_shows_every_turn_and_who_scored_it() -> None:
-    record = make_record()
-    html = render_html(with_turns(record, drops(record, 1)[0].item.id))
-    case = html[html.index('<details class="case" open>') :]
-    shown = words(case[: case.index("</details>")] + "</details>")
-    assert "Then user This <one>." in shown
-    assert shown.count("answer to turn 1 Which mail? last answer") == 2
-    assert "Checks Does not answer the request." in shown
-    assert "Judge Correct, complete" in shown
-
-
-def test_reasons_for_missing_scores_are_listed() -> None:
+def test_every_way_an_item_went_is_counted() -> None:
     page = words(render_html(make_record()))
-    assert "candidate failed the endpoint closed the connection" in page
-    assert "candidate ok the judge's answer had no score line" in page
+    assert "Lost 21 No score 2 Tied 1 Same text 32 Rose 4 Gained 2" in page
 
 
 def test_lineage_is_complete() -> None:
@@ -164,7 +148,7 @@ def test_headings_step_down_and_tables_have_headers() -> None:
 def test_every_plot_has_a_title() -> None:
     html = render_html(make_record())
     plots = re.findall(r'<svg role="img"[^>]*>(.{7})', html, re.DOTALL)
-    assert len(plots) == 4 + 4 + 1
+    assert len(plots) > 4 + 4
     assert set(plots) == {"<title>"}
 
 
@@ -172,13 +156,27 @@ def assert_self_contained(html: str) -> Page:
     page = Page(html)
     assert page.open == []
     for tag, attrs in page.tags:
-        assert tag not in {"script", "img", "iframe", "object", "embed", "base", "form", "a"}
-        assert not any(name.startswith("on") or name in {"src", "style"} for name in attrs)
+        assert tag not in {"img", "iframe", "object", "embed", "base"}
+        assert not any(
+            name.startswith("on") or name in {"src", "style", "action", "formaction"}
+            for name in attrs
+        )
         for name in ("href", "xlink:href"):
             assert (attrs.get(name) or "#").startswith(("#", "data:,"))
-    policy = [attrs for tag, attrs in page.tags if "http-equiv" in attrs]
-    assert "default-src 'none'" in (policy[0]["content"] or "")
+    policy = [attrs["content"] or "" for _, attrs in page.tags if "http-equiv" in attrs]
+    assert "default-src 'none'" in policy[0]
+    scripts = [hashed(each) for each in run_scripts(page)]
+    assert re.findall(r"script-src ([^;]*)", policy[0]) == [f"'sha256-{each}'" for each in scripts]
     return page
+
+
+def run_scripts(page: Page) -> list[str]:
+    """Sources of the scripts that a browser would run."""
+    return [text for attrs, text in page.scripts if attrs.get("type") != "application/json"]
+
+
+def hashed(source: str) -> str:
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def test_the_page_needs_nothing_else() -> None:
@@ -203,16 +201,30 @@ def test_hostile_text_is_shown_as_it_is() -> None:
     assert "{{ 7 * 7 }}" in page
 
 
-def test_long_text_is_cut_and_counted() -> None:
+def data(html: str) -> str:
+    [text] = [text for attrs, text in Page(html).scripts if attrs.get("id") == "data"]
+    return text
+
+
+@pytest.mark.parametrize("name", hostile.TEXTS)
+def test_the_data_can_end_no_element(name: str) -> None:
+    text = data(render_html(make_hostile_record(hostile.TEXTS[name] + "\u2028\u2029")))
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert len(json.loads(text)["items"]) == 3
+
+
+def test_the_data_is_the_listing() -> None:
+    record = make_hostile_record(hostile.SCRIPT + hostile.CELLS)
+    assert json.loads(data(render_html(record))) == json.loads(json.dumps(listing(record)))
+
+
+def test_long_text_is_cut_once() -> None:
     html = render_html(make_hostile_record(hostile.LONG))
-    assert f"{len(hostile.LONG) - MAX_TEXT:,} more characters" in html
+    assert "Texts are cut at 20,000 characters." in words(html)
     assert len(html) < 40 * len(hostile.LONG)
 
 
-def test_empty_rounds_and_absent_sides() -> None:
-    page = words(render_html(make_record(make_rows()[:1])))
-    assert "No scored item dropped." in page
-    assert "every answer of every side has a score" in page
+def test_an_absent_side_is_nowhere() -> None:
     rows = make_rows()[20:24]
     for row in rows:
         del row.scores["base"]
@@ -235,7 +247,7 @@ def test_a_round_without_comparison_has_verdict_rules_and_lineage() -> None:
     page = words(html)
     assert "Untrusted The evidence cannot be trusted" in page
     assert "Nothing was compared" in page
-    assert "Worst drops" not in page
+    assert "report.md beside this file" not in page
     assert "Lineage" in page
 
 

@@ -74,23 +74,7 @@ def test_drops_are_scored_pairs_worst_first() -> None:
     assert len(view.drops(record, 3)) == 3
 
 
-def test_gains_are_best_first() -> None:
-    found = view.gains(make_record(), 5)
-    assert [case.difference for case in found] == [4, 4, 1, 1, 1]
-    assert {case.slice for case in found} == {"classify", "extract"}
-
-
-def test_gaps_carry_the_reason() -> None:
-    found = view.gaps(make_record())
-    assert [(gap.slice, gap.answer.role, gap.answer.state) for gap in found] == [
-        ("generate", "candidate", "failed"),
-        ("generate", "candidate", "ok"),
-    ]
-    assert found[0].answer.reason == "the endpoint closed the connection"
-    assert found[1].answer.reason == "the judge's answer had no score line"
-
-
-def test_an_answer_that_was_never_recorded_is_a_gap() -> None:
+def test_an_answer_that_was_never_recorded_is_missing() -> None:
     record = make_record()
     kept = tuple(each for each in record.generations if each.role != "candidate")
     lost = record.model_copy(update={"generations": kept})
@@ -129,18 +113,18 @@ def test_a_round_without_comparison_has_nothing_to_show() -> None:
     record = make_uncompared_record()
     assert view.rows(record) == ()
     assert view.drops(record, 5) == []
-    assert view.gaps(record) == []
     assert "Nothing was compared" in view.warnings(record)[0]
 
 
 def test_bars_count_the_unscored() -> None:
-    comparison = make_record().comparison
-    assert comparison is not None
-    bars = charts.score_bars(comparison.overall)
-    assert [bar.label for bar in bars] == ["1", "2", "3", "4", "5", "none"]
-    assert bars[-1].candidate == 2
-    assert sum(bar.candidate for bar in bars) == sum(bar.baseline for bar in bars) == 60
-    assert max(bar.baseline_height for bar in bars) == charts.BAR_HEIGHT
+    overall, *slices = charts.histograms(make_record())
+    counts = [{bar.role: bar.count for bar in column} for column in overall.columns]
+    assert counts[-1] == {"candidate": 2}
+    sums = {role: sum(each.get(role, 0) for each in counts) for role in ("candidate", "baseline")}
+    assert sums == {"candidate": 60, "baseline": 60}
+    heights = [bar.height for each in (overall, *slices) for col in each.columns for bar in col]
+    assert max(heights) == charts.BAR_HEIGHT
+    assert min(heights) > 0
 
 
 def test_score_positions() -> None:

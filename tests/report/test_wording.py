@@ -4,7 +4,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.report import wording
@@ -65,6 +65,7 @@ def test_neutral_leaves_nothing_without_a_glyph(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
+@example("\x7f")
 def test_neutral_json_is_the_same_value(text: str) -> None:
     shown = wording.neutral_json({text: [text, 1.5, None]}, indent=1)
     assert json.loads(shown) == json.loads(json.dumps({text: [text, 1.5, None]}))

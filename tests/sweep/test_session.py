@@ -133,6 +133,9 @@ def test_every_point_is_a_version_and_ranked(finished: Finished) -> None:
     assert versions <= set(Store(finished.home).versions())
     attempts = Store(finished.home).attempts.read().attempts
     assert sorted(each.candidate for each in attempts) == sorted(versions)
+    page = (finished.home / "runs" / "index.html").read_text()
+    assert all(each in page for each in versions)
+    assert "ranked in a sweep" in page
     assert sorted(each["name"] for each in summary["points"]) == NAMES
     means = [each["comparison"]["overall"]["candidate"]["mean"] for each in summary["points"]]
     assert means == sorted(means, reverse=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.evaluation.asking import Advance
+from harness.evaluation.asking import Advance, unheard
 from harness.evaluation.cache import Cache
 from harness.evaluation.judging.budget import Purse
 from harness.evaluation.judging.calls import Question, Said, call, question
@@ -40,9 +40,12 @@ async def ask(
     cache: Cache,
     purse: Purse,
     advance: Advance,
+    recalled: Advance = unheard,
+    unscored: Advance = unheard,
     first_repeat: int = 0,
 ) -> Asked:
-    """The opinions on every case. `advance` hears of each case when all its opinions are there.
+    """The opinions on every case. `advance` hears of each case when all its opinions are there,
+    `recalled` and `unscored` as in `call`.
     `first_repeat`: the number of the first, for opinions beside those that there are already.
 
     Raises BudgetSpent when the purse is empty; what was said until then is in the cache.
@@ -51,7 +54,14 @@ async def ask(
     groups = [
         [_question(seat, case, repeat) for seat in seats for repeat in numbers] for case in cases
     ]
-    called = await call(groups, cache=cache, purse=purse, advance=advance)
+    called = await call(
+        groups,
+        cache=cache,
+        purse=purse,
+        advance=advance,
+        recalled=recalled,
+        unscored=unscored,
+    )
     opinions = [tuple(_opinion(each, called.said[each.key]) for each in own) for own in groups]
     return Asked(opinions, called.n_calls, called.n_from_cache, called.n_faults)
 

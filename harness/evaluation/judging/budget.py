@@ -11,29 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from pydantic import NonNegativeFloat, NonNegativeInt
-
 from harness.errors import Interrupted, RecipeError
 from harness.evaluation.answers import Answer
 from harness.recipe import Budget, Judge, Price
-from harness.types import Document
+from harness.types import Spending
 
 _MILLION = 1_000_000
-
-
-class Spending(Document):
-    """What the judging of one run has cost so far, resumed runs together."""
-
-    calls: NonNegativeInt = 0
-    """Let go, whether or not an answer came."""
-    prompt_tokens: NonNegativeInt = 0
-    answer_tokens: NonNegativeInt = 0
-    money: NonNegativeFloat = 0.0
-    """In the currency of the judges' prices; nothing for a judge without a price."""
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.answer_tokens
 
 
 class BudgetSpent(Interrupted):
@@ -138,6 +121,11 @@ class Purse:
     def _keep_now(self) -> None:
         self._is_due = False
         self._keep(self.spent)
+
+
+def cost_line(spent: Spending) -> str:
+    """What judging has cost so far: money where the judges have prices."""
+    return f"cost {spent.money:,.4g}" if spent.money else f"{spent.tokens:,} tokens"
 
 
 def require_prices(settings: Judge) -> None:

@@ -8,7 +8,7 @@ Knows nothing of items, opinions or preferences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NamedTuple
 
@@ -16,7 +16,7 @@ from pydantic import Field, StrictInt, StrictStr, ValidationError
 
 from harness.errors import EndpointError
 from harness.evaluation.answers import Answer
-from harness.evaluation.asking import Advance
+from harness.evaluation.asking import Advance, unheard
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import NotAsked, all_of
 from harness.evaluation.judging.budget import Purse
@@ -68,17 +68,25 @@ def question(kind: str, seat: Seat, form: Form[V], text: str, repeat: int = 0) -
 
 
 async def call(
-    groups: Sequence[Sequence[Question[V]]], *, cache: Cache, purse: Purse, advance: Advance
+    groups: Sequence[Sequence[Question[V]]],
+    *,
+    cache: Cache,
+    purse: Purse,
+    advance: Advance,
+    recalled: Advance = unheard,
+    unscored: Advance = unheard,
 ) -> Called:
     """Ask what the cache does not know. `advance` hears of groups whose questions are all
-    answered.
+    answered, `recalled` before it of those that the cache had, `unscored` of questions whose
+    answer says nothing.
 
     A call that fails is not remembered, so the next run asks again. Raises BudgetSpent after the
     calls in flight have ended.
     """
     questions = [each for group in groups for each in group]
     known = _remembered(questions, cache)
-    calls = _Calls(cache, purse, _Progress(groups, advance), known.copy())
+    calls = _Calls(cache, purse, _Progress(groups, advance, unscored), known.copy())
+    recalled(sum(all(each.key in known for each in group) for group in groups if group))
     calls.progress.heard(known)
     waiting = list({each.key: each for each in questions if each.key not in known}.values())
     await all_of(_workers(calls, waiting))
@@ -122,8 +130,10 @@ def _workers(calls: _Calls, waiting: Sequence[Question[V]]) -> Iterator[Any]:
 class _Progress:
     """Turns answered keys into finished groups; an empty one is finished from the start."""
 
-    def __init__(self, groups: Sequence[Sequence[Question[V]]], advance: Advance) -> None:
-        self._advance = advance
+    def __init__(
+        self, groups: Sequence[Sequence[Question[V]]], advance: Advance, unscored: Advance
+    ) -> None:
+        self._advance, self._unscored = advance, unscored
         self._open = [{each.key for each in group} for group in groups]
         self._groups: dict[str, list[int]] = {}
         for index, keys in enumerate(self._open):
@@ -131,12 +141,14 @@ class _Progress:
                 self._groups.setdefault(key, []).append(index)
         advance(sum(not keys for keys in self._open))
 
-    def heard(self, keys: Iterable[str]) -> None:
-        n_done = 0
-        for key in keys:
+    def heard(self, said: Mapping[str, Said]) -> None:
+        n_done = n_unscored = 0
+        for key, each in said.items():
             for index in self._groups[key]:
                 self._open[index].discard(key)
                 n_done += not self._open[index]
+                n_unscored += each.value is None
+        self._unscored(n_unscored)
         self._advance(n_done)
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.evaluation.judging.figures import JudgeFigures, JudgeHealth, ProbeResult
-from harness.evaluation.judging.probes import Kind
 from harness.recipe import Fitness
-from harness.types import RuleResult
+from harness.types import JudgeFigures, JudgeHealth, ProbeKind, ProbeResult, RuleResult
 
 
 class _Measure(NamedTuple):
@@ -58,7 +56,12 @@ def _measures(health: JudgeHealth, fitness: Fitness) -> tuple[_Measure, ...]:
     none = next((each for each in probes if each.score is None), None)
 
     def shown(
-        rule: str, kind: Kind, value: float | None, limit: float | None, said: str, sign: int = 1
+        rule: str,
+        kind: ProbeKind,
+        value: float | None,
+        limit: float | None,
+        said: str,
+        sign: int = 1,
     ) -> _Measure:
         scores = [each.score for each in probes if each.kind == kind]
         n_scored = sum(score is not None for score in scores)
@@ -90,7 +93,7 @@ def _measures(health: JudgeHealth, fitness: Fitness) -> tuple[_Measure, ...]:
     )
 
 
-def _highest(probes: Sequence[ProbeResult], kind: Kind, sign: int = 1) -> ProbeResult | None:
+def _highest(probes: Sequence[ProbeResult], kind: ProbeKind, sign: int = 1) -> ProbeResult | None:
     """The first probe of a kind with the highest score; with sign −1, the lowest."""
     found = [each for each in probes if each.kind == kind and each.score is not None]
     return max(found, key=lambda each: sign * (each.score or 0), default=None)

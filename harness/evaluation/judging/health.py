@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.evaluation.asking import Advance
+from harness.evaluation.asking import Advance, unheard
 from harness.evaluation.cache import Cache
 from harness.evaluation.judging.ask import Asked, Case, Seat, ask
 from harness.evaluation.judging.budget import Purse
-from harness.evaluation.judging.figures import (
-    Heard,
-    JudgeHealth,
-    Opinions,
-    health_of,
-    length_effect,
-)
+from harness.evaluation.judging.figures import Heard, Opinions, health_of, length_effect
 from harness.evaluation.judging.fitness import health_rules
 from harness.evaluation.judging.identity import panel_label
 from harness.evaluation.judging.pairwise import Preference
 from harness.evaluation.judging.probes import probe_cases
 from harness.evaluation.judging.verdicts import case_of
 from harness.recipe import Judge
-from harness.types import Generation, Item, Opinion, Verdict
+from harness.types import Generation, Item, JudgeHealth, Opinion, Verdict
 
-__all__ = ["JudgeHealth", "examine", "health_rules"]
+__all__ = ["examine", "health_rules"]
 
 
 async def examine(
@@ -41,12 +35,14 @@ async def examine(
     cache: Cache,
     purse: Purse,
     advance: Advance,
+    expect: Advance = unheard,
     preferences: Sequence[Preference] = (),
 ) -> JudgeHealth:
     """Show the judges answers of known worth, and some of the run's own answers once more.
 
     `verdicts` in the order of the generations. Where the run has none that were judged, right and
-    wrong answers are asked again in their place. `advance` hears of answers.
+    wrong answers are asked again in their place. `expect` hears how
+    many answers there are to judge, `advance` of each.
     Raises BudgetSpent when the purse is empty; what was said until then is in the cache.
     """
     probes = probe_cases(items, seats[0].identity.prompt, settings.fitness.probes)
@@ -58,6 +54,8 @@ async def examine(
             ::2
         ]
     )
+
+    expect(len(known) + len(again))
 
     async def asked(cases: Sequence[Case], repeats: int) -> Asked:
         return await ask(cases, seats, repeats=repeats, cache=cache, purse=purse, advance=advance)

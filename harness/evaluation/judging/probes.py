@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from harness.evaluation.items import needs_judge
 from harness.evaluation.judging.attacks import ATTACKS
 from harness.evaluation.judging.guards import plain, right_answers
-from harness.types import Item, Message
-
-Kind = Literal["good", "bad", "injection", "length"]
+from harness.types import Item, Message, ProbeKind
 
 TIMES = (2, 4)
 """How much longer a padded answer is."""
@@ -28,7 +26,7 @@ MIN_LENGTH = 60
 class Probe(NamedTuple):
     """One answer of known worth."""
 
-    kind: Kind
+    kind: ProbeKind
     name: str
     item: Item
     response: str

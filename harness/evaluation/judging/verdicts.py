@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.evaluation.asking import Advance
+from harness.evaluation.asking import Advance, unheard
 from harness.evaluation.cache import Cache
 from harness.evaluation.judging.ask import Case, Seat, ask
 from harness.evaluation.judging.budget import Purse
@@ -38,15 +38,18 @@ async def judge(
     cache: Cache,
     purse: Purse,
     advance: Advance,
+    recalled: Advance = unheard,
+    unscored: Advance = unheard,
     settled: Mapping[int, Verdict] = _NONE,
     first_repeat: int = 0,
 ) -> Verdicts:
     """Score every generation, each sample by itself, but those in `settled` (index → verdict),
     which need no call.
 
-    A failed generation is unscored without a call. `advance` hears of generations; `first_repeat`
-    is as in `ask`. Raises BudgetSpent when the purse is empty; what was said until then is in the
-    cache.
+    A failed generation is unscored without a call. `advance` hears of generations; `recalled`,
+    `unscored` and `first_repeat` are as in `ask`.
+
+    Raises BudgetSpent when the purse is empty; what was said until then is in the cache.
     """
     by_id = {item.id: item for item in items}
     cases = {
@@ -62,6 +65,8 @@ async def judge(
         cache=cache,
         purse=purse,
         advance=advance,
+        recalled=recalled,
+        unscored=unscored,
         first_repeat=first_repeat,
     )
     found = {index: combine(own) for index, own in zip(cases, asked.opinions, strict=True)}

@@ -100,7 +100,7 @@ class Overlap:
         self._examples: set[int] = set()
 
     def add(self, index: int, example: Example) -> None:
-        for prompt in _prompts(example):
+        for prompt in prompts_of(example):
             for number in self._equal.get(same_prompt(prompt), ()):
                 self._note(number, Level.EQUAL, 1.0, index, example.source)
         if not self._held:
@@ -185,7 +185,7 @@ def _entry(label: str, item: Item) -> _Entry:
     )
 
 
-def _prompts(example: Example) -> set[str]:
+def prompts_of(example: Example) -> set[str]:
     """The whole prompt, and what each turn of a longer chat asks."""
     return {prompt_of(example)} | {each.content for each in example.messages if each.role == "user"}
 

@@ -32,6 +32,8 @@ class Example(NamedTuple):
     """Feedback data: whether the last message is an answer to give."""
     type: str | None = None
     """Instruction type as the data tags it."""
+    worklist: bool = False
+    """Whether somebody was asked for it by a worklist."""
 
 
 class Skipped(NamedTuple):

@@ -27,6 +27,7 @@ from harness.training.reading.shapes import (
     require_known,
     require_objective,
 )
+from harness.training.reading.worklist import UNFILLED, is_wished, require_filled
 
 OnError = Literal["stop", "skip"]
 _TRIED = 100
@@ -104,17 +105,27 @@ def _usable(
     n_read = 0
     first_bad: Skipped | None = None
     with closing(rows):
-        for each in _examples(_named(chain(first, rows), source), shape, objective):
+        found = _examples(_named(chain(first, rows), source), shape, objective)
+        for each in found:
             if isinstance(each, Example):
                 n_read += 1
             elif on_error == "stop":
-                raise DataError(f"{each.source}: {each.reason}", hint=each.hint or _SKIP)
+                raise _stopped(each, found)
             else:
                 first_bad = first_bad or each
             yield each
     if not n_read:
         why = f", the first: {first_bad.source}: {first_bad.reason}" if first_bad else ""
         raise DataError(f"{source.path}: no row can be used{why}", hint=f"accepted: {SHAPES}")
+
+
+def _stopped(bad: Skipped, rest: Iterator[Example | Skipped]) -> DataError:
+    """The refusal of a row. Of a worklist's lines it says how many nobody has filled in."""
+    reason = bad.reason
+    if reason == UNFILLED:
+        n = 1 + sum(isinstance(each, Skipped) and each.reason == UNFILLED for each in rest)
+        reason += f": the first of {n:,} such lines" if n > 1 else ": the only such line"
+    return DataError(f"{bad.source}: {reason}", hint=bad.hint or _SKIP)
 
 
 def _named(rows: Iterator[Placed], source: Source) -> Iterator[Placed]:
@@ -143,7 +154,12 @@ def _examples(
         try:
             if isinstance(row, BadRow):
                 raise row
-            yield from examples(row, shape, objective, place)
+            if not is_wished(row):
+                yield from examples(row, shape, objective, place)
+                continue
+            require_filled(row)
+            for each in examples(row, shape, objective, place):
+                yield each._replace(worklist=True) if isinstance(each, Example) else each
         except BadRow as bad:
             yield Skipped(place, str(bad), bad.hint or _other_shape(bad, row, shape))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -10,18 +9,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
-from tests.evaluation.calibration.browser import CHROMIUM, Browser
+from harness.report.wording import neutral
+from tests.accessibility import overflow, paper, problems, tabbed
+from tests.browser import PHONE, OpenTab, Tab, needs_chromium
 from tests.evaluation.calibration.rounds import drawn, labels_of, write_run
-from tests.report import hostile
-from tests.report.factory import make_hostile_record
+from tests.report import payloads
 from tests.workbench import command
 
-# In CI a missing browser is a failure, not a skip.
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"),
-    reason="needs chromium: apt-get update && apt-get install -y chromium",
-)
+pytestmark = needs_chromium
+OWN = {"label.css", "label.js", "state"}
+"""What the page is made of, below its address."""
+
+SKIP_ALL = """async (n) => {
+  let seen = "";
+  for (let skipped = 1; skipped <= n; skipped++) {
+    seen += document.getElementById("pair").innerText;
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "s", bubbles: true }));
+    const place = document.getElementById("place");
+    while (skipped < n && !place.textContent.endsWith(`, ${skipped} skipped`)) {
+      await new Promise((done) => setTimeout(done));
+    }
+  }
+  return seen;
+}"""
+"""Goes through all pairs by the key; everything that was to be read."""
 
 
 class Labelling:
@@ -62,31 +75,34 @@ def start() -> Iterator[Start]:
             each.process.kill()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    found = Browser(tmp_path / "profile")
-    yield found
-    found.close()
+def asked(it: Tab, labelling: Labelling) -> set[str]:
+    return {url.removeprefix(labelling.url) for url in it.requests}
 
 
-def test_three_pairs_by_keyboard(start: Start, browser: Browser, tmp_path: Path) -> None:
+def sees(page: Page, words: str) -> None:
+    expect(page.locator("body")).to_contain_text(words, use_inner_text=True)
+
+
+def press(page: Page, keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_three_pairs_by_keyboard(start: Start, tab: OpenTab, tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
-    labelling = start(run_dir, "--rater", "ann", "--n", 3)
-    browser.open(labelling.url)
-    assert browser.sees("1 of 3")
-    browser.press("4")
-    browser.press("u")  # the half of it
+    labelling, it = start(run_dir, "--rater", "ann", "--n", 3), tab()
+    page = it.open(labelling.url)
+    sees(page, "1 of 3")
+    press(page, "4u")  # the half of it
     for n, keys in enumerate(("52", "11", "34"), 1):
-        assert browser.sees(f"{n} of 3")
-        for key in keys:
-            browser.press(key)
-    assert browser.sees("3 of 3 have a label")
-    browser.press("u")
-    assert browser.sees("Answer B")
-    browser.press("3")
-    browser.press("5")
-    assert browser.sees("3 of 3 have a label")
-    browser.press("Enter")
+        sees(page, f"{n} of 3")
+        press(page, keys)
+    sees(page, "3 of 3 have a label")
+    press(page, "u")
+    sees(page, "Answer B")
+    press(page, "35")
+    sees(page, "3 of 3 have a label")
+    page.keyboard.press("Enter")
     status, out = labelling.ends()
     assert status == 0
     assert "3 of 3 pairs labelled by ann, 3 now, 0 skipped" in out
@@ -94,62 +110,72 @@ def test_three_pairs_by_keyboard(start: Start, browser: Browser, tmp_path: Path)
     assert [each.item_id for each in labels[::2]] == [pair.item.id for pair in drawn().pairs[:3]]
     scores = [sorted(each.score or 0 for each in labels[n : n + 2]) for n in (0, 2, 4)]
     assert scores == [[2, 5], [1, 1], [3, 5]]
-    assert browser.console == []
-    assert all(url.startswith(labelling.url) for url in browser.requests)
+    assert it.said == []
+    assert asked(it, labelling) == {*OWN, "act"}
 
 
-def test_preferences_and_the_mouse(start: Start, browser: Browser, tmp_path: Path) -> None:
+def test_preferences_and_the_mouse(start: Start, tab: OpenTab, tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     labelling = start(run_dir, "--by", "preference", "--n", 2)
-    browser.open(labelling.url)
-    assert browser.sees("1 of 2")
-    browser.evaluate("(b => { b.focus(); b.click(); })(document.querySelector('[data-key=a]'))")
-    assert browser.sees("2 of 2")
-    assert browser.evaluate("document.activeElement.tagName") == "BODY"  # no Enter presses it again
-    browser.press("t")
-    assert browser.sees("All labelled")
+    page = tab().open(labelling.url)
+    sees(page, "1 of 2")
+    page.locator("[data-key=a]").click()
+    sees(page, "2 of 2")
+    assert page.evaluate("document.activeElement.tagName") == "BODY"  # no Enter presses it again
+    press(page, "t")
+    sees(page, "All labelled")
     labelling.process.send_signal(signal.SIGINT)
     status, out = labelling.ends()
     assert status == 130
     assert "2 of 2 pairs labelled" in out
     assert [each.preference for each in labels_of(run_dir / "labels.jsonl")][1] == "tie"
-    browser.press("u")
-    assert browser.sees("harness has ended or cannot be reached")
+    press(page, "u")
+    sees(page, "harness has ended or cannot be reached")
 
 
-def test_a_hostile_answer_runs_nothing_and_fetches_nothing(
-    start: Start, browser: Browser, tmp_path: Path
-) -> None:
-    attack = (
-        "<script>document.title='owned';fetch('stolen')</script>"
-        "<img src='pixel' onerror=\"document.title='owned'\">" + hostile.CLOSERS + hostile.BIDI
-    )
-    labelling = start(write_run(tmp_path / "run", make_hostile_record(attack)))
-    browser.open(labelling.url)
-    assert browser.sees("<script>document.title='owned'")
-    assert browser.sees("⟨U+202E⟩")
-    assert browser.evaluate("document.title") == "Label answers"
-    assert browser.evaluate("document.querySelectorAll('script, img, h1').length") == 2
-    assert {url.removeprefix(labelling.url) for url in browser.requests} == {
-        "",
-        "label.css",
-        "label.js",
-        "state",
-    }
-    assert browser.console == []
+def test_everybody_can_label(start: Start, tab: OpenTab, tmp_path: Path) -> None:
+    labelling = start(write_run(tmp_path / "run"))
+    papers = set()
+    for scheme in ("light", "dark"):
+        page = tab(color_scheme=scheme).open(labelling.url)
+        sees(page, "Answer B")
+        assert problems(page) == []
+        papers.add(paper(page))
+    assert len(papers) == 2
+    page = tab(viewport=PHONE).open(labelling.url)
+    sees(page, "Answer B")
+    assert overflow(page) <= 0
+    assert problems(page) == []
+    stops = tabbed(page)
+    assert stops[:10] == [f"button {side}: {n}" for side in "AB" for n in range(1, 6)]
+    assert [each.split()[-1] for each in stops[10:12]] == ["undo", "skip"]
+
+
+def test_no_payload_runs_and_all_are_shown(start: Start, tab: OpenTab, tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run", payloads.record())
+    labelling, it = start(run_dir, "--n", 1000), tab()
+    page = it.open(labelling.url)
+    sees(page, "1 of ")
+    seen = page.evaluate(SKIP_ALL, len(drawn(payloads.record()).pairs))
+    sees(page, "Nothing left")
+    for name, text in payloads.TEXTS.items():
+        shown = " ".join(neutral(text).split())
+        assert shown in " ".join(seen.split()), name
+    assert page.title() == "Label answers"
+    assert (it.said, it.owned, asked(it, labelling)) == ([], [], {*OWN, "act"})
 
 
 def test_the_policy_holds_even_where_care_would_fail(
-    start: Start, browser: Browser, tmp_path: Path
+    start: Start, tab: OpenTab, tmp_path: Path
 ) -> None:
-    labelling = start(write_run(tmp_path / "run"))
-    browser.open(labelling.url)
-    assert browser.sees("Answer B")
-    browser.evaluate(
+    labelling, it = start(write_run(tmp_path / "run")), tab()
+    page = it.open(labelling.url)
+    sees(page, "Answer B")
+    page.evaluate(
         "document.getElementById('a').innerHTML = "
-        '\'<img src=x onerror="document.title=1"><img src="http://127.0.0.1:9/x">\''
+        '\'<img src=x onerror="owned()"><img src="http://127.0.0.1:9/x">\''
     )
-    assert browser.evaluate("new Promise(done => setTimeout(() => done(document.title), 200))") == (
-        "Label answers"
-    )
-    assert any("Content Security Policy" in line for line in browser.console)
+    page.wait_for_timeout(200)
+    assert it.owned == []
+    assert "http://127.0.0.1:9/x" in it.blocked
+    assert any("Content Security Policy" in line for line in it.said)

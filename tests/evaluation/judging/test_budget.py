@@ -9,8 +9,9 @@ import pytest
 
 from harness.errors import RecipeError
 from harness.evaluation.answers import Answer
-from harness.evaluation.judging.budget import BudgetSpent, Purse, Spending, require_prices
+from harness.evaluation.judging.budget import BudgetSpent, Purse, require_prices
 from harness.recipe import Budget, Judge, JudgeModel, Price
+from harness.types import Spending
 
 PRICE = Price(input=2.0, output=10.0)
 

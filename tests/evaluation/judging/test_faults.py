@@ -19,12 +19,12 @@ from harness.evaluation import pace, transport
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client
 from harness.evaluation.judging.ask import Seat
-from harness.evaluation.judging.budget import BudgetSpent, Purse, Spending
+from harness.evaluation.judging.budget import BudgetSpent, Purse
 from harness.evaluation.judging.identity import identify
 from harness.evaluation.judging.verdicts import Verdicts, judge
 from harness.jsonio import canonical
 from harness.recipe import Budget, Judge, Price
-from harness.types import Generation, Item, Message
+from harness.types import Generation, Item, Message, Spending
 from tests import fakes
 
 KEY = "sk-SECRET-KEY"

@@ -14,11 +14,11 @@ from harness.evaluation.judging.attacks import ATTACKS
 from harness.evaluation.judging.budget import BudgetSpent, Purse
 from harness.evaluation.judging.figures import length_effect
 from harness.evaluation.judging.fitness import health_lines
-from harness.evaluation.judging.health import JudgeHealth, examine, health_rules
+from harness.evaluation.judging.health import examine, health_rules
 from harness.evaluation.judging.pairwise import Preference, prefer
 from harness.evaluation.judging.verdicts import judge
 from harness.recipe import Budget, Fitness, Judge, JudgeModel
-from harness.types import Generation, Verdict
+from harness.types import Generation, JudgeHealth, Verdict
 from tests import fakes
 from tests.evaluation.judging.bench import Bytes, an_answer, an_item, with_seats
 

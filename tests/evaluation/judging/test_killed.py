@@ -16,13 +16,13 @@ from typing import Any
 from harness.evaluation.cache import Cache
 from harness.evaluation.client import Client
 from harness.evaluation.judging.ask import Seat
-from harness.evaluation.judging.budget import Purse, Spending
+from harness.evaluation.judging.budget import Purse
 from harness.evaluation.judging.identity import identify
 from harness.evaluation.judging.verdicts import judge
 from harness.jsonio import digest, read_json, write_json
 from harness.recipe import Judge
 from harness.run import write_records
-from harness.types import Generation, Item, Message
+from harness.types import Generation, Item, Message, Spending
 from tests import fakes
 
 N_ITEMS = 150
