@@ -7,8 +7,8 @@ as it is and slowed to a quarter of its speed (Emulation.setCPUThrottlingRate), 
 phone. Each step is timed in the page, from the event to the end of the frame that shows what it
 changed; the worst of the repetitions counts. Beside it the plain approach: the same items as
 <details> written into the page by the same template engine, found by the script that everybody
-writes first, which hides those that do not match. Needs chromium and the `dev` extra. Prints
-Markdown tables.
+writes first, which hides those that do not match. Needs chromium and the `dev` extra. Prints what
+docs/benchmarks.md shows: a sentence and a table, times over 100 ms marked.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
-    ways, rows = make_ways(make_rows(asked.items))
-    print_table(["page", "render in Python, s", "file, MB"], rows)
+    ways, made = make_ways(make_rows(asked.items))
+    print(made, flush=True)
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
         found: dict[tuple[str, int], dict[str, list[float]]] = {}
         for way in ways:
@@ -174,8 +174,8 @@ def _edited(chance: random.Random, text: str) -> str:
     )
 
 
-def make_ways(rows: list[Row]) -> tuple[list[Way], list[list[str]]]:
-    """Both pages, and what making them took."""
+def make_ways(rows: list[Row]) -> tuple[list[Way], str]:
+    """Both pages, and in a sentence what making them took."""
     record = make_record(rows)
     last = rows[-1].item.id
     ours, ours_s = timed(lambda: render_html(record))
@@ -185,8 +185,14 @@ def make_ways(rows: list[Row]) -> tuple[list[Way], list[list[str]]]:
         Way("report", ours, "#list .case", ".case[open] .body", f"#item={last}", our_steps(last)),
         Way("plain", plain, ".case", f"#i{last}", f"#i{last}", plain_steps(last)),
     ]
-    made = [("report", ours, ours_s), ("plain <details>", plain, plain_s)]
-    return ways, [[name, f"{s:.1f}", f"{len(html.encode()) / 1e6:.1f}"] for name, html, s in made]
+    return ways, (
+        f"Rendered in {ours_s:.1f} s into {megabytes(ours):.1f} MB "
+        f"(plain: {plain_s:.1f} s, {megabytes(plain):.1f} MB).\n"
+    )
+
+
+def megabytes(html: str) -> float:
+    return len(html.encode()) / 1e6
 
 
 def timed(make: Callable[[], str]) -> tuple[str, float]:
@@ -197,8 +203,7 @@ def timed(make: Callable[[], str]) -> tuple[str, float]:
 
 def our_steps(last: str) -> list[Step]:
     def choose(name: str, value: str) -> str:
-        field = f"document.getElementById('filters').elements.namedItem('{name}')"
-        return f"const f = {field}; f.value = '{value}'; {_EVENT.format('f')}"
+        return f"const f = {_FIELD.format(name)}; f.value = '{value}'; {_EVENT.format('f')}"
 
     keys = [Step(f"search, key {n}", choose("q", QUERY[:n])) for n in range(1, len(QUERY) + 1)]
     return [
@@ -212,9 +217,10 @@ def our_steps(last: str) -> list[Step]:
         Step("filter by flip", "document.querySelector('#flips button').click()"),
         Step("filter by flip, off", "document.querySelector('#flips button').click()"),
         Step("order", choose("sort", "longer")),
+        Step("into the search field", f"{_FIELD.format('q')}.focus()", False),
         *keys,
         Step("search, cleared", choose("q", "")),
-        Step("link to an item", f"location.hash = 'item={last}'"),
+        Step("link to an item, in the page", f"location.hash = 'item={last}'"),
     ]
 
 
@@ -227,12 +233,14 @@ def plain_steps(last: str) -> list[Step]:
         Step("open an item", "document.querySelectorAll('summary')[NUMBER + 1].click()", False),
         Step("filter by slice", choose("slice", SLICES[0])),
         Step("filter by slice, off", choose("slice", "")),
+        Step("into the search field", "q.focus()", False),
         *keys,
         Step("search, cleared", choose("q", "")),
-        Step("link to an item", f"location.hash = 'i{last}'", False),
+        Step("link to an item, in the page", f"location.hash = 'i{last}'", False),
     ]
 
 
+_FIELD: Final = "document.getElementById('filters').elements.namedItem('{}')"
 _EVENT: Final = "{}.dispatchEvent(new Event('input', {{ bubbles: true }}))"
 
 
@@ -250,7 +258,7 @@ def measure(
     note("load at an item", page.evaluate(_SHOWN, way.linked))
     page.goto("about:blank")
     page.goto(url, wait_until="commit")
-    note("load", page.evaluate(_SHOWN, way.first))
+    note("load, to the first items", page.evaluate(_SHOWN, way.first))
     page.wait_for_load_state()
     for step in way.steps:
         script = step.script.replace("NUMBER", str(number))
@@ -262,10 +270,9 @@ def told(
 ) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the table: the worst of every step, and the plain page's as a multiple."""
     names = list(found["report", 1])
-    head = ["step, worst of the repetitions"]
-    for rate in (1, SLOW):
-        speed = "" if rate == 1 else f", {rate}× slower"
-        head += [f"report{speed}, ms", f"plain{speed}, ms", "plain / report"]
+    head = ["step"]
+    for speed in ("", f", {SLOW}× slower"):
+        head += [f"report{speed}", f"plain{speed}", "plain / report"]
     rows = [[name, *_cells(found, name, 1), *_cells(found, name, SLOW)] for name in _merged(names)]
     return head, rows
 

@@ -31,7 +31,7 @@ from harness.store import Store
 
 WIDTH: Final = 1060
 HEIGHT: Final = 1500
-MARGIN: Final = 16
+MARGIN: Final = 8
 """CSS pixels, of a picture at the most; there are two of the picture's to each."""
 LIMIT: Final = 400_000
 """Bytes of a picture."""
@@ -85,7 +85,7 @@ def take(pages: Path, out: Path) -> None:
         page.evaluate("document.activeElement.blur()")
         shoot(page, out / "items.png", "#explorer", "#list > li:nth-child(4)")
         page.goto((pages / "index.html").as_uri())
-        shoot(page, out / "index.png", "main", ".trends")
+        shoot(page, out / "index.png", "main", "section[aria-labelledby=scores]")
         browser.close()
 
 

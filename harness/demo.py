@@ -143,10 +143,12 @@ def _close(
 
 
 def _question(outcome: Outcome) -> str:
-    """A held-out item that the version in production answers well, as a quoted request."""
+    """The shortest item that the version in production answers well, as a quoted request."""
     verdicts = outcome.record.verdicts
     scores = {each.item_id: each.score for each in verdicts if each.role == "candidate"}
-    item = max(outcome.record.items, key=lambda each: scores.get(each.id) or 0)
+    best = max(scores.get(each.id) or 0 for each in outcome.record.items)
+    well = [each for each in outcome.record.items if (scores.get(each.id) or 0) == best]
+    item = min(well, key=lambda each: len(each.messages[-1].content))
     messages = [message.dump() for message in item.messages]
     return shlex.quote(json.dumps({"model": ALIAS, "messages": messages}))
 

@@ -13,10 +13,11 @@ from harness.evaluation.cache import Cache
 from harness.evidence import chats_of, own_client
 from harness.jsonio import digest, read_json
 from harness.outcome import Outcome
-from harness.pipeline import Clock, conclude, open_question, open_run, served, tell_all
+from harness.pipeline import Clock, conclude, served, tell_all
 from harness.plan import Plan, plan_evaluation
 from harness.precision import foretell
 from harness.progress import Reporter
+from harness.question import open_question, open_run
 from harness.recipe import LoadedRecipe
 from harness.report.wording import plural
 from harness.run import Run

@@ -90,9 +90,10 @@ class Outcome(NamedTuple):
             return ["next     open the report: it shows what failed, prompt by prompt"]
         home, name = self.run.run_dir.parents[1], self.run.run_id
         failures, blame = (command_line(each, name, home=home) for each in ("failures", "blame"))
+        width = max(len(failures), len(blame))
         return [
-            f"next     {failures}   # what dropped, in groups, and a worklist for next time",
-            f"         {blame}   # which of your rows taught it this",
+            f"next     {failures:{width}}   # what dropped, in groups; makes a worklist too",
+            f"         {blame:{width}}   # which of your rows taught it this",
         ]
 
     def _to_promote(self) -> list[str]:

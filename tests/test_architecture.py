@@ -17,7 +17,7 @@ FLOORS = [
     {"pipeline"},
     {"failures", "retention"},
     {"evidence", "against", "blame", "checkup", "diff", "history", "rollout"},
-    {"looking", "precision", "scoring"},
+    {"looking", "precision", "question", "scoring"},
     {"serving", "sides", "talk", "fleet"},
     {"account", "outcome", "plan"},
     {"training", "evaluation", "release", "report"},

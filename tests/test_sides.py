@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from harness.errors import EndpointError, HarnessError
-from harness.pipeline import open_question
 from harness.plan import Plan, plan_evaluation
 from harness.pocket import JUDGE_DIR
 from harness.progress import Reporter
+from harness.question import open_question
 from harness.recipe import Budget, Fitness, Judge, JudgeModel, load
 from harness.sides import Sides, check_names, choose_sides, require_candidate
 from harness.store import Store

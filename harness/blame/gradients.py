@@ -30,6 +30,8 @@ class PerSequence:
         self.model = model
         self.layers = _layers(model)
         self.n_parameters = sum(module.weight.numel() for _, module in self.layers)
+        self.n_words: int = model.get_output_embeddings().weight.shape[0]
+        """Of the vocabulary."""
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
         """Gradients of what came out."""
@@ -52,8 +54,12 @@ class PerSequence:
 
         ids, labels, seen = _padded(batch, self.device)
         weights = torch.tensor([each.weight for each in batch], device=self.device)
-        logits = self.model(input_ids=ids, attention_mask=seen, use_cache=False).logits
-        losses = _mean_losses(logits, labels)
+        target = labels[:, 1:]
+        told = (target != IGNORED).any(0).nonzero().flatten()
+        logits = self.model(
+            input_ids=ids, attention_mask=seen, use_cache=False, logits_to_keep=told
+        ).logits
+        losses = _mean_losses(logits, target[:, told])
         self._backward = True
         try:
             (losses * weights).sum().backward()
@@ -148,12 +154,13 @@ def _padded(batch: Sequence[Predicted], device: Any) -> tuple[Tensor, Tensor, Te
     return ids.to(device), labels.to(device), seen.to(device)
 
 
-def _mean_losses(logits: Tensor, labels: Tensor) -> Tensor:
+def _mean_losses(logits: Tensor, target: Tensor) -> Tensor:
+    """Logits, and the token that each predicts: only those of places where some label counts, since
+    a large vocabulary's are most of what a batch takes."""
     import torch
 
-    target = labels[:, 1:]
     losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(),
+        logits.flatten(0, 1).float(),
         target.flatten(),
         ignore_index=IGNORED,
         reduction="none",

@@ -15,17 +15,27 @@ import os
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import DataError
 from harness.jsonio import digest, read_json, write_bytes, write_json
 from harness.types import SCHEMA
 
 Array = NDArray[np.float32]
 Batches = Sequence[Sequence[int]]
 """Places of rows, in the order of visiting."""
+
+
+class Found(NamedTuple):
+    """A whole measurement."""
+
+    products: Array
+    losses: Array
+    exact: bool
+    """False: gradients were projected."""
 
 
 class Kept:
@@ -46,14 +56,21 @@ class Kept:
         how = {"n_parameters": n_parameters, "exact": exact}
         write_json(self.path / "about.json", {"schema": SCHEMA} | how | self.about)
 
-    def is_exact(self) -> bool:
-        """Whether no gradient was projected. Raises DataError for a damaged about.json."""
-        return bool(read_json(self.path / "about.json")["exact"])
+    def result(self, n_rows: int, n_items: int) -> Found | None:
+        """Where all rows are measured; None also where a file is gone or damaged."""
+        products, losses, exact = _load(self._products), _load(self._losses), self._exact()
+        if products is None or losses is None or exact is None:
+            return None
+        if products.shape != (n_rows, n_items) or losses.shape != (n_rows,):
+            return None
+        return Found(products, losses, exact)
 
-    def result(self) -> tuple[Array, Array] | None:
-        """(products, losses) where all rows are measured."""
-        products, losses = _load(self._products), _load(self._losses)
-        return None if products is None or losses is None else (products, losses)
+    def _exact(self) -> bool | None:
+        try:
+            exact = read_json(self.path / "about.json")["exact"]
+        except (OSError, DataError, LookupError, TypeError):
+            return None
+        return exact if isinstance(exact, bool) else None
 
     def scale(self) -> Array | None:
         """The mean squares, where they are known."""
@@ -78,7 +95,7 @@ class Kept:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, batches: Batches, n_columns: int) -> tuple[Array, Array]:
+    def finish(self, batches: Batches, n_columns: int) -> None:
         """Put the rows in their own order; the last column is their loss."""
         found = np.fromfile(self._part, np.float32).reshape(-1, n_columns)
         order = np.concatenate([np.asarray(batch, np.int64) for batch in batches])
@@ -87,7 +104,6 @@ class Kept:
         _save(self._products, whole[:, :-1])
         _save(self._losses, whole[:, -1])
         self._part.unlink()
-        return whole[:, :-1], whole[:, -1]
 
 
 def _save(path: Path, values: Array) -> None:
@@ -99,7 +115,8 @@ def _save(path: Path, values: Array) -> None:
 def _load(path: Path) -> Array | None:
     """None also for a file that is damaged: it is measured again."""
     try:
-        found: Array = np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found
+    whole = isinstance(found, np.ndarray) and found.dtype == np.float32
+    return found if whole and np.isfinite(found).all() else None

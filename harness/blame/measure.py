@@ -46,20 +46,27 @@ def measure(run_dir: Path, store: Store, reporter: Reporter) -> Influence:
     """
     question = _ask(run_dir, store)
     kept = Kept(store.home / "blame", _about(question))
-    found = kept.result()
+    size = len(question.rows), len(question.wrong)
+    found = kept.result(*size)
     if found is None:
         told = "  another process measures the same: waiting for it to end"
         with locked(kept.lock, lambda: reporter.note(told)):
-            found = kept.result() or _measured(question, kept, store, reporter)
-    products, losses = found
+            if (found := kept.result(*size)) is None:
+                _measure(question, kept, store, reporter)
+                found = kept.result(*size)
+    if found is None:
+        raise HarnessError(
+            f"{kept.path}: what was measured does not read back",
+            hint="check that disk, remove that directory and run the same command again",
+        )
     return Influence(
         rows=question.rows,
         items=tuple(each.item.id for each in question.wrong),
-        products=products,
-        losses=losses,
+        products=found.products,
+        losses=found.losses,
         point=question.point.name,
         why_there=question.point.why,
-        exact=kept.is_exact(),
+        exact=found.exact,
     )
 
 
@@ -94,7 +101,7 @@ def _about(question: _Question) -> dict[str, Any]:
     }
 
 
-def _measured(question: _Question, kept: Kept, store: Store, reporter: Reporter) -> Any:
+def _measure(question: _Question, kept: Kept, store: Store, reporter: Reporter) -> None:
     """The rows' passes through the model. Raises EnvironmentFault where the GPU is too small."""
     job = question.rows.job.read() or {}
     base_dir = Path(job["base_dir"])
@@ -108,7 +115,7 @@ def _measured(question: _Question, kept: Kept, store: Store, reporter: Reporter)
     try:
         passes = Passes(job, question.point, question.rows, kept, reporter)
         reporter.done(f"{question.manifest.base.model}, LoRA of {question.point.name}")
-        return passes.measure(queries)
+        passes.measure(queries)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise

@@ -8,6 +8,7 @@ v^(−1/4) and sketched. Memory is the model, a batch of gradients, and either o
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,8 +28,8 @@ N_SUMS = 8192
 """Numbers of a sketch."""
 N_SAMPLE = 512
 """Rows that the mean squares are taken over, where there are more."""
-_MOST_ROWS, _MOST_TOKENS = 16, 8192
-"""Of one batch."""
+_MOST_ROWS, _MOST_TOKENS, _MOST_LOGITS = 16, 8192, 2**28
+"""Of one batch; logits are a token's times the vocabulary, 1 GiB of float32."""
 _LEAST = 1e-6
 """Added to √v, as a part of its mean: what no row moves divides nothing."""
 
@@ -45,8 +46,8 @@ class Passes:
         model, on_gpu = load(job, point)
         self._gradients = PerSequence(model, recompute=on_gpu)
 
-    def measure(self, queries: Sequence[Predicted]) -> Any:
-        """(products, losses) of all rows beside the queries; goes on where it was."""
+    def measure(self, queries: Sequence[Predicted]) -> None:
+        """Keep products and losses of all rows beside the queries; goes on where it was."""
         n_parameters = self._gradients.n_parameters
         exact = 4 * n_parameters * len(queries) <= MOST_BYTES
         self._kept.begin(n_parameters=n_parameters, exact=exact)
@@ -62,7 +63,7 @@ class Passes:
             self._kept.append(_numbers(items(found), losses))
         how = "exact" if exact else f"projected to {N_SUMS} numbers"
         self._reporter.done(f"{len(self._rows)} rows beside {len(queries)} items, {how}")
-        return self._kept.finish(batches, n_columns)
+        self._kept.finish(batches, n_columns)
 
     def _scale(self) -> Tensor:
         """1 / √v of every parameter."""
@@ -91,39 +92,47 @@ class Passes:
         """What turns rows' gradients into their products with the items'."""
         import torch
 
-        one_by_one = ((self._gradients([each])[0], each) for each in queries)
+        one_by_one = (self._query(each) for each in queries)
         if exact:
-            whole = torch.cat([found * scale for found, _ in one_by_one])
+            whole = torch.cat([found * scale for found in one_by_one])
             return lambda rows: rows @ whole.T
         sketch, half = CountSketch(len(scale), N_SUMS, scale.device), scale.sqrt()
-        short = torch.cat([sketch(found * half) for found, _ in one_by_one])
+        short = torch.cat([sketch(found * half) for found in one_by_one])
         return lambda rows: sketch(rows * half) @ short.T
 
+    def _query(self, query: Predicted) -> Tensor:
+        found, _ = self._gradients([query])
+        _require_finite(found, "the wrong answer to an item")
+        return found
+
     def _pass(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(gradients, losses) of the rows of each batch. Raises EnvironmentFault for what is no
-        number."""
+        """(gradients, losses) of the rows of each batch."""
         for batch in batches:
             found, losses = rows_gradients(self._gradients, [self._rows.line(n) for n in batch])
-            if not found.isfinite().all():
-                raise EnvironmentFault(
-                    f"{self._rows[batch[0]].source}, or a row of its batch: its gradient is not "
-                    "finite",
-                    hint="base.dtype: float16 can overflow; train with bfloat16 or float32",
-                )
+            _require_finite(found, f"{self._rows[batch[0]].source}, or a row of its batch")
             yield found, losses
             self._reporter.advance(len(batch))
 
     def _batches(self, places: Sequence[int]) -> list[list[int]]:
         """Rows of like length together; the order is always the same."""
         most = max(1, min(_MOST_ROWS, MOST_BYTES // (4 * self._gradients.n_parameters)))
+        most_tokens = min(_MOST_TOKENS, _MOST_LOGITS // self._gradients.n_words)
         lengths = self._rows.lengths
         batches: list[list[int]] = []
         for place in sorted(places, key=lambda place: (lengths[place], place)):
             full = not batches or len(batches[-1]) == most
-            if full or (len(batches[-1]) + 1) * lengths[place] > _MOST_TOKENS:
+            if full or (len(batches[-1]) + 1) * lengths[place] > most_tokens:
                 batches.append([])
             batches[-1].append(place)
         return batches
+
+
+def _require_finite(found: Tensor, what: str) -> None:
+    if not found.isfinite().all():
+        raise EnvironmentFault(
+            f"{what}: its gradient is not finite",
+            hint="base.dtype: float16 can overflow; train with bfloat16 or float32",
+        )
 
 
 def rows_gradients(gradients: PerSequence, rows: Sequence[dict[str, Any]]) -> tuple[Tensor, Tensor]:
@@ -143,6 +152,8 @@ def rows_gradients(gradients: PerSequence, rows: Sequence[dict[str, Any]]) -> tu
 
 def load(job: dict[str, Any], point: Point) -> tuple[Any, bool]:
     """(model, whether on a GPU): the base as the training loaded it, with the LoRA at `point`."""
+    # As in a training: waiting threads that spin take minutes where another process has the core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
     from transformers.utils import logging
 

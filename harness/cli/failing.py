@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.app import Home, Json, app, echo, find_run, open_store
+from harness.cli.app import Home, Json, Quiet, app, echo, find_run, open_store
 
 if TYPE_CHECKING:
     from harness.failures.told import Failures
@@ -33,6 +33,7 @@ def failures(
     no_blame: _NoBlame = False,
     home: Home = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """What failed or regressed, in groups, with the training rows behind each."""
     from harness.failures.causes import find_causes
@@ -48,7 +49,7 @@ def failures(
     if write:
         require_free(write)
     groups = clusters(record, failed_items(record, slice_))
-    with Reporter() as reporter:
+    with Reporter(quiet=quiet) as reporter:
         causes = find_causes(run_dir, record, groups, store, reporter, with_blame=not no_blame)
     found = told(record, groups, causes, slice_)
     n_lines = write_worklist(write, found, record) if write and found.groups else 0
@@ -57,7 +58,8 @@ def failures(
         echo(found.dump() | written, True)
         return
     _print(found)
-    echo({}, False, lines=_next(found, run, write, n_lines, store))
+    if not quiet:
+        echo({}, False, lines=_next(found, run, write, n_lines, store))
 
 
 def _next(found: Failures, run: str, write: Path | None, n_lines: int, store: Store) -> list[str]:

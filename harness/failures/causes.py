@@ -92,6 +92,8 @@ def find_causes(
             raise
         except HarnessError as error:
             no_blame = _why(error)
+        except OSError as error:
+            no_blame = one_line(f"{error.filename or store.home}: {error.strerror}", 400)
         except ModuleNotFoundError as error:
             no_blame = f"package {error.name} is not installed, and gradients need it"
     return Causes(nearest, no_nearest, blamed, no_blame, point)

@@ -89,7 +89,11 @@ def _brief(name: str | None, about: str, wrong: str, sources: Iterable[str], how
     where = f" of the kind {name!r}" if name else ""
     about = f" (telling words: {about})" if about else ""
     rows = ", ".join(sources)
-    like = f" Training rows that are like it: {rows}." if rows else ""
+    like = (
+        f" Training rows that ask for much the same, rightly answered or not: {rows}."
+        if rows
+        else ""
+    )
     return (
         f"Write a new example{where}{about}. What went wrong: {wrong}.{like} "
         f"Fill in the empty contents; {how}. Use facts and words of your own: a prompt of the "
@@ -108,8 +112,8 @@ def _unsaid(names: Iterable[str], record: RoundRecord) -> frozenset[str]:
 
 
 def runs(text: str) -> Iterator[_Run]:
-    """Every RUN normalised words that follow each other."""
-    found = words(text)
+    """Every RUN normalised words that follow each other; a tag may join them by underscores."""
+    found = words(text.replace("_", " "))
     for start in range(len(found) - RUN + 1):
         yield tuple(found[start : start + RUN])
 

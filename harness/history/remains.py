@@ -66,7 +66,9 @@ def deciding(decision: Decision) -> tuple[RuleResult | None, tuple[str, ...]]:
         overall = (each for each in decision.rules if each.rule in _OVERALL)
         return next(overall, None), ()
     gravest = [each for each in decision.rules if each.status == decision.status]
-    others = [each.rule if each.slice == "overall" else each.slice for each in gravest[1:]]
+    others = [
+        each.rule if each.slice == "overall" else f"slice {each.slice}" for each in gravest[1:]
+    ]
     return (gravest[0] if gravest else None), tuple(dict.fromkeys(others))
 
 

@@ -202,7 +202,9 @@ def _next(
         return against, f"{alias} has moved since: compares with what it serves now"
     if latest.status == "untrusted":
         return _command(store, "gate", run), "every rule; mend what they name, then run it again"
-    return _command(store, "report", run), "writes the page of what dropped, prompt by prompt"
+    if latest.status == "fail" and latest.scores:
+        return _command(store, "failures", run), "what dropped, in groups, and the rows behind it"
+    return _command(store, "report", run), "writes its page anew: every answer, prompt by prompt"
 
 
 def _next_serving(store: Store, stay: Stay) -> tuple[str, str]:

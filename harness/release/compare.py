@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.errors import DataError
 from harness.recipe import Gate
 from harness.release.breakdown import length_adjusted, spread
-from harness.release.pairing import Paired, cluster_by, pair_up, side_of
+from harness.release.pairing import Paired, cluster_by, pair_up
 from harness.release.summary import Terms, side, summarise, with_holm
-from harness.types import Comparison, Generation, HumanDifference, Item, Look, Verdict
+from harness.types import Comparison, Generation, HumanDifference, Item, Look, Verdict, side_of
 
 OVERALL = "overall"
 """The name of the comparison on all items."""

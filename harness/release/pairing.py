@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from harness.errors import DataError
 from harness.recipe import Gate
 from harness.release.stats import SCORES
-from harness.types import Generation, Item, Opinion, Pair, Role, Verdict
+from harness.types import Generation, Item, Opinion, Pair, Role, Verdict, side_of
 
 ROLES: tuple[Role, ...] = ("candidate", "baseline", "base")
 MOST_SAMPLES = 64
@@ -113,10 +113,6 @@ def clusters_of(pairs: Sequence[Pair], by: str | None) -> list[str] | None:
     return [
         f"item {each.item_id}" if each.cluster is None else f"{by} {each.cluster}" for each in pairs
     ]
-
-
-def side_of(record: Generation | Verdict) -> Side:
-    return record.role if record.role != "other" else record.target or record.role
 
 
 def _by_side(records: Iterable[_Answering], ids: set[str], noun: str) -> _Found[_Answering]:

@@ -89,16 +89,17 @@ def _precision(precision: Precision, is_better: bool) -> Fact:
     """`is_better`: the gate asks for a gain, which only a better candidate shows."""
     overall = precision.overall
     source = f"as in {one_line(precision.source, 80)}" if precision.source else "a usual value"
-    if overall.smallest_margin is None:
-        text = "no gain can be shown" if is_better else "an equal candidate passes no margin"
-    elif is_better:
-        text = f"a candidate that is better by {number(overall.smallest_margin)} passes"
-    else:
-        text = f"an equal candidate passes margins down to {number(overall.smallest_margin)}"
-    text += (
-        f", 8 times in 10, on {plural(overall.n_items, 'item')} "
-        f"(sd of a pair {number(overall.sd)}, {source}"
+    what = "show a gain" if is_better else "rule out a drop"
+    text = (
+        f"{plural(overall.n_items, 'item')} can {what} of {number(overall.smallest_margin)} or more"
     )
+    if overall.smallest_margin is None:
+        text = f"{plural(overall.n_items, 'item')} cannot {what} of any size"
+    elif is_better:
+        text += ", 8 times in 10"
+    else:
+        text += ", 8 times in 10 where both sides are equally good"
+    text += f" (sd of a pair {number(overall.sd)}, {source}"
     too_wide = overall.smallest_margin is None or overall.smallest_margin > overall.margin
     if is_better:
         return Fact("Precision", text + ")", overall.smallest_margin is None)

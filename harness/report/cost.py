@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from harness.report.record import RoundRecord
 from harness.report.wording import number, one_line, plural
-from harness.types import StageTime
+from harness.types import StageTime, side_of
 
 STAGES: Final = {
     "check": "recipe, data and evalset are read",
@@ -96,8 +96,7 @@ def asked(record: RoundRecord) -> list[Asked]:
 def _targets(record: RoundRecord) -> Iterator[Asked]:
     sums: dict[tuple[str, str], list[int]] = {}
     for each in record.generations:
-        who = each.role if each.role != "other" else each.target or each.role
-        found = sums.setdefault((who, each.model), [0, 0, 0])
+        found = sums.setdefault((side_of(each), each.model), [0, 0, 0])
         for place, n in enumerate((1, each.n_prompt_tokens, each.n_tokens)):
             found[place] += n
     for (who, model), counts in sums.items():

@@ -17,7 +17,7 @@ from harness.report import view
 from harness.report.answers import standing
 from harness.report.record import RoundRecord
 from harness.report.wording import clipped, neutral, visible
-from harness.types import Comparison, Generation, Item, Message, Opinion, Pair, Verdict
+from harness.types import Comparison, Generation, Item, Message, Opinion, Pair, Verdict, side_of
 
 Flip = Literal["lost", "dropped", "tied", "identical", "rose", "gained", "unscored", "unjudged"]
 FLIPS: Final[dict[Flip, str]] = {
@@ -57,7 +57,6 @@ def listing(record: RoundRecord) -> dict[str, Any]:
     return {
         "sides": [[neutral(name), neutral(name).capitalize()] for name in names],
         "slice_by": neutral(comparison.slice_by) if comparison and comparison.slice_by else None,
-        "pass_at": comparison.pass_at if comparison else None,
         "flips": FLIPS,
         "items": items,
         **texts.table(),
@@ -116,21 +115,17 @@ class _Texts:
 
 
 def _given(record: RoundRecord) -> _Given:
-    verdicts = {(each.item_id, _side(each), each.sample): each for each in record.verdicts}
+    verdicts = {(each.item_id, side_of(each), each.sample): each for each in record.verdicts}
     found = defaultdict[tuple[str, str], list[tuple[Generation, Verdict | None]]](list)
     for each in sorted(record.generations, key=lambda generation: generation.sample):
-        key = (each.item_id, _side(each))
+        key = (each.item_id, side_of(each))
         found[key].append((each, verdicts.get((*key, each.sample))))
     return found
 
 
-def _side(record: Generation | Verdict) -> str:
-    return record.role if record.role != "other" else record.target or record.role
-
-
 def _sides(record: RoundRecord) -> list[str]:
     """The compared ones first, then all others that answered."""
-    found = dict.fromkeys(map(_side, record.generations))
+    found = dict.fromkeys(map(side_of, record.generations))
     return list(dict.fromkeys([*_COMPARED, *(["base"] if "base" in found else []), *found]))
 
 

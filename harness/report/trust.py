@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from harness.report import view
 from harness.report.record import RoundRecord
 from harness.report.wording import MISSING, number, one_line, plural
-from harness.types import Generation, ProbeReport, SlicePrecision, Status, Verdict
+from harness.types import ProbeReport, SlicePrecision, Status, Verdict, side_of
 
 _SERVED: Final = "Served as trained"
 _CONTRACT: Final = "contract"
@@ -152,10 +152,10 @@ class Settled(NamedTuple):
 
 def settled(record: RoundRecord) -> list[Settled]:
     """A line for each target, the sides first; scores by who gave them."""
-    asked = {_side(each): each for each in reversed(record.generations)}
+    asked = {side_of(each): each for each in reversed(record.generations)}
     counts: dict[str, Counter[str]] = {name: Counter() for name in (*_ROLES, *asked)}
     for each in record.verdicts:
-        counts.setdefault(_side(each), Counter())[_by(each)] += 1
+        counts.setdefault(side_of(each), Counter())[_by(each)] += 1
     return [
         Settled(
             name,
@@ -166,10 +166,6 @@ def settled(record: RoundRecord) -> list[Settled]:
         for name, found in counts.items()
         if found or name in asked
     ]
-
-
-def _side(each: Generation | Verdict) -> str:
-    return each.role if each.role != "other" else each.target or each.role
 
 
 def _how(record: RoundRecord, target: str | None) -> str:

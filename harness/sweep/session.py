@@ -18,12 +18,12 @@ from harness.pipeline import (
     Clock,
     find_evidence,
     obtain_adapter,
-    open_run,
     require_server,
     tell_all,
 )
 from harness.plan import TrainingPlan, make_plan
 from harness.progress import Reporter
+from harness.question import open_run
 from harness.recipe import LoadedRecipe, load
 from harness.report.wording import plural
 from harness.run import Run

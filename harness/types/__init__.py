@@ -17,6 +17,7 @@ from harness.types.evaluation import (
     Score,
     Target,
     Verdict,
+    side_of,
 )
 from harness.types.gating import Attempt, LookPlan, NoiseFloor, Precision, SlicePrecision
 from harness.types.judging import (
@@ -99,4 +100,5 @@ __all__ = [
     "ToolCall",
     "Training",
     "Verdict",
+    "side_of",
 ]

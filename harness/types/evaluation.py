@@ -158,3 +158,8 @@ class Verdict(Growing):
     checks: tuple[CheckResult, ...] = ()
     opinions: tuple[Opinion, ...] = ()
     """Every opinion, where a panel or repeats gave more than one."""
+
+
+def side_of(record: Generation | Verdict) -> str:
+    """What its side is called: the role, or the target's key where it is beside them."""
+    return record.role if record.role != "other" else record.target or record.role

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from harness.recipe import Recipe, load
 from harness.store import Store
@@ -40,6 +42,15 @@ class Home(NamedTuple):
             self.store, run_id, self.recipe, self.candidate, baseline, self.items, answers, both,
             **changed,
         )  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of torch that wait for each other take minutes where a core has other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

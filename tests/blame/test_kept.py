@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from harness.blame.kept import Kept
 
@@ -21,14 +22,15 @@ def kept(tmp_path: Path, **about: int) -> Kept:
 
 def test_rows_come_back_in_their_own_order(tmp_path: Path) -> None:
     one = kept(tmp_path)
-    assert one.result() is None
+    assert one.result(5, 2) is None
     for batch in BATCHES:
         one.append(NUMBERS[batch])
-    told, again = one.finish(BATCHES, 3), kept(tmp_path).result()
+    one.finish(BATCHES, 3)
+    again = kept(tmp_path).result(5, 2)
     assert again
-    for products, losses in (told, again):
-        np.testing.assert_array_equal(products, NUMBERS[:, :2])
-        np.testing.assert_array_equal(losses, NUMBERS[:, 2])
+    np.testing.assert_array_equal(again.products, NUMBERS[:, :2])
+    np.testing.assert_array_equal(again.losses, NUMBERS[:, 2])
+    assert again.exact
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -43,7 +45,10 @@ def test_half_a_batch_is_measured_again(tmp_path: Path) -> None:
     assert part.stat().st_size == 2 * 3 * 4
     for batch in BATCHES[1:]:
         one.append(NUMBERS[batch])
-    np.testing.assert_array_equal(one.finish(BATCHES, 3)[0], NUMBERS[:, :2])
+    one.finish(BATCHES, 3)
+    again = one.result(5, 2)
+    assert again
+    np.testing.assert_array_equal(again.products, NUMBERS[:, :2])
 
 
 def test_another_question_has_another_directory(tmp_path: Path) -> None:
@@ -51,7 +56,6 @@ def test_another_question_has_another_directory(tmp_path: Path) -> None:
     one.keep_scale(np.ones(3, np.float32))
     assert other.scale() is None
     assert kept(tmp_path).scale() is not None
-    assert kept(tmp_path).is_exact()
 
 
 def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
@@ -61,3 +65,32 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
     assert one.scale() is None
     (one.path / "scale.npy").write_bytes(b"\x80\x04N.")  # a pickle
     assert one.scale() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("about.json", b"{"),
+        ("about.json", b"[]"),
+        ("products.npy", b""),
+        ("losses.npy", b"\x93NUMPY\x01\x00"),
+    ],
+)
+def test_a_damaged_result_is_none(tmp_path: Path, name: str, damage: bytes) -> None:
+    one = kept(tmp_path)
+    for batch in BATCHES:
+        one.append(NUMBERS[batch])
+    one.finish(BATCHES, 3)
+    assert one.result(5, 2)
+    assert one.result(5, 3) is None
+    assert one.result(4, 2) is None
+    (one.path / name).write_bytes(damage)
+    assert one.result(5, 2) is None
+
+
+def test_what_is_no_number_is_no_result(tmp_path: Path) -> None:
+    one = kept(tmp_path)
+    for batch in BATCHES:
+        one.append(np.where(NUMBERS[batch] == 0, np.nan, NUMBERS[batch]))
+    one.finish(BATCHES, 3)
+    assert one.result(5, 2) is None

@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,6 +157,8 @@ def test_what_does_not_fit_is_projected(
     assert not short.exact
     alike = np.corrcoef(short.products.ravel(), measured.products.ravel())[0, 1]
     assert alike > 0.9
+    both = [np.argsort(np.argsort(each.scores(each.items))) for each in (short, measured)]
+    assert np.corrcoef(both[0], both[1])[0, 1] > 0.9
     assert not np.array_equal(short.products, measured.products)
 
 
@@ -271,3 +274,44 @@ def test_what_a_machine_cannot_do_is_said(
     with pytest.raises(EnvironmentFault, match=r"too little memory: tried|not finite"):
         found(home.run_dir, home.store)
     assert not list(home.store.home.rglob("scale.npy"))
+
+
+def test_an_answer_whose_gradient_is_no_number_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers are measured one by one, rows many at a time."""
+    shutil.rmtree(home.store.home / "blame", ignore_errors=True)
+    call = PerSequence.__call__
+
+    def overflows(
+        self: PerSequence, batch: Sequence[Predicted]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        found, losses = call(self, batch)
+        return (found.fill_(torch.inf) if len(batch) == 1 else found), losses
+
+    monkeypatch.setattr(PerSequence, "__call__", overflows)
+    with pytest.raises(EnvironmentFault, match="the wrong answer to an item: its gradient"):
+        found(home.run_dir, home.store)
+    assert not list(home.store.home.rglob("products.*"))
+
+
+def test_a_damaged_measurement_is_made_again(
+    home: Home, measured: Influence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a larger vocabulary batches would be smaller, and the numbers the same."""
+    [path] = (home.store.home / "blame").glob("*/about.json")
+    path.write_bytes(b"{")
+    n_seen: list[int] = []
+    own = passes.rows_gradients
+
+    def counted(
+        gradients: PerSequence, rows: Sequence[dict[str, Any]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        n_seen.append(len(rows))
+        return own(gradients, rows)
+
+    monkeypatch.setattr(passes, "rows_gradients", counted)
+    monkeypatch.setattr(passes, "_MOST_LOGITS", 1536 * 256)
+    again = found(home.run_dir, home.store)
+    assert 1 < max(n_seen) < 16
+    np.testing.assert_allclose(again.products, measured.products, rtol=1e-2, atol=1e-3)

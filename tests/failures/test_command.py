@@ -64,6 +64,16 @@ def test_on_a_screen_it_is_compact_and_says_what_to_type(
     assert f"fill in the {n_lines} lines of next.jsonl" in capsys.readouterr().out
 
 
+def test_a_quiet_one_says_what_was_found_and_nothing_else(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failures(str(run_dir), no_blame=True, home=run_dir.parents[1], quiet=True)
+    told = capsys.readouterr()
+    assert "tickets.jsonl:1 " in told.out
+    assert "next.jsonl" not in told.out
+    assert told.err == ""
+
+
 def test_a_file_that_exists_is_refused_before_anything_is_measured(run_dir: Path) -> None:
     Path("next.jsonl").write_text("mine")
     with pytest.raises(DataError, match="exists already"):
@@ -118,6 +128,7 @@ def test_the_most_blamed_rows_stand_beside_the_nearest(
     [
         (ModuleNotFoundError("No module named 'torch'", name="torch"), "package torch is not inst"),
         (HarnessError("the base is gone", hint="put it back"), "the base is gone; put it back"),
+        (OSError(28, "No space left on device", "/full"), "/full: No space left on device"),
     ],
 )
 def test_why_there_is_no_blame_is_said_in_one_line(

@@ -51,11 +51,13 @@ def test_no_five_words_in_a_row_of_anything_held_out_are_in_it() -> None:
     assert not held & set(runs(text))
 
 
-def test_a_slice_that_is_a_held_out_text_is_not_named() -> None:
+@pytest.mark.parametrize("joined_by", [" ", "_", "\u200b "])
+def test_a_slice_that_is_a_held_out_text_is_not_named(joined_by: str) -> None:
     """Tags are an evalset's own; some have the whole question for a tag."""
     ask = "Where on earth did the parcel with my grandmother's clock go?"
+    tag = joined_by.join(ask.split())
     scores: dict[Role, int | None] = {"candidate": 1, "baseline": 5}
-    record = make_record([make_row(ask, ask, "x", {"candidate": "a", "baseline": "b"}, scores)])
+    record = make_record([make_row(ask, tag, "x", {"candidate": "a", "baseline": "b"}, scores)])
     text = written_by(record)
     assert "grandmother" not in text
     assert not held_out(record) & set(runs(text))

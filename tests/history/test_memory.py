@@ -170,7 +170,7 @@ def test_where_else_a_round_failed_is_named(past: Past) -> None:
     [each] = remember(past.store, None).rounds
     assert each.rule
     assert each.rule.startswith("mean difference −1.00")
-    assert each.also[-2:] == ("mean >= 4.0", "min >= 4")
+    assert each.also == ("slice all", "mean >= 4.0", "min >= 4")
 
 
 def test_lines_that_cannot_be_read_are_named(past: Past) -> None:

@@ -94,7 +94,7 @@ def test_it_is_on_trial(past: Past) -> None:
 @pytest.mark.parametrize(
     ("scores", "word", "rule", "command"),
     [
-        (WORSE, "FAIL", "a drop is shown", "report bot-2"),
+        (WORSE, "FAIL", "a drop is shown", "failures bot-2"),
         (FEW, "INCONCLUSIVE", "cannot be ruled out", "report bot-2"),
         (NONE, "UNTRUSTED", "missing or unscored", "gate bot-2"),
     ],

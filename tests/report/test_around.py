@@ -22,8 +22,8 @@ from tests.report.factory import (
     with_surroundings,
 )
 from tests.report.rows import generate_row
-from tests.report.test_html import words
 from tests.report.test_terminal import printed
+from tests.report.words import words
 
 
 def told(record: RoundRecord) -> dict[str, str]:
@@ -44,8 +44,8 @@ def test_every_fact_is_one_sentence_with_its_numbers() -> None:
         "99.445% confidence",
         "Attempts": "number 5 against this baseline on this evalset; before it "
         f"{earlier}, {earlier}, {earlier} and 1 more",
-        "Precision": "an equal candidate passes margins down to 0.39, 8 times in 10, on 60 items "
-        f"(sd of a pair 1.20, as in {name}; margin 0.20, which takes 223 items)",
+        "Precision": "60 items can rule out a drop of 0.39 or more, 8 times in 10 where both sides "
+        f"are equally good (sd of a pair 1.20, as in {name}; margin 0.20, which takes 223 items)",
         "Noise floor": f"{name} against itself, asked and judged anew: difference −1.00 "
         "(−1.42 to −0.58) on 60 pairs, 32 of them identical; with two verdicts on those too "
         "+0.02 (sd 0.51), measured 2026-04-01",
@@ -92,7 +92,7 @@ def test_a_gate_that_wants_a_gain_is_told_the_gain_that_it_can_see() -> None:
     decision = record.decision.model_copy(update={"gate": gate})
     facts = around(record.model_copy(update={"decision": decision}))
     [fact] = [each for each in facts if each.topic == "Precision"]
-    assert fact.sentence.startswith("a candidate that is better by 0.30 passes, 8 times in 10, on ")
+    assert fact.sentence.startswith("60 items can show a gain of 0.30 or more, 8 times in 10 (")
     assert "margin" not in fact.sentence
     assert not fact.is_loud
 
@@ -113,7 +113,9 @@ def test_a_set_too_small_for_its_margin_is_loud() -> None:
     assert not any(fact.is_loud for fact in around(precise(0.17)))
     assert "which takes" not in told(precise(0.17))["Precision"]
     assert "a usual value" in told(precise(0.17))["Precision"]
-    assert told(precise(None))["Precision"].startswith("an equal candidate passes no margin, 8")
+    assert told(precise(None))["Precision"].startswith(
+        "60 items cannot rule out a drop of any size ("
+    )
 
 
 def test_each_page_shows_it() -> None:
@@ -122,8 +124,8 @@ def test_each_page_shows_it() -> None:
     for page in pages:
         for fact in around(record):
             assert fact.sentence.split(":")[-1].split("@")[0].split("<")[0] in page
-    assert "**Precision: an equal candidate" in render_markdown(record)
-    assert '<dd class="alert">an equal candidate' in render_html(record)
+    assert "**Precision: 60 items can rule out" in render_markdown(record)
+    assert '<dd class="alert">60 items can rule out' in render_html(record)
 
 
 def test_bounds_are_at_the_confidence_of_their_look() -> None:

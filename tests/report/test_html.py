@@ -20,18 +20,18 @@ from tests.report.factory import (
     with_others,
 )
 from tests.report.rows import make_rows
+from tests.report.words import words
 
 VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page; fails on a closing tag that closes nothing."""
+    """Tags, attributes and scripts of a page; fails on a closing tag that closes nothing."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
-        self.text: list[str] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.feed(html)
 
@@ -49,12 +49,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open[-1:] == ["script"]:
             self.scripts.append((self.tags[-1][1], data))
-        elif self.open[-1:] != ["style"]:
-            self.text.append(data)
-
-
-def words(html: str) -> str:
-    return " ".join(" ".join(Page(html).text).split())
 
 
 def test_the_verdict_comes_first_and_names_the_slice() -> None:
@@ -273,3 +267,10 @@ def test_text_contrasts_with_the_paper_in_light_and_dark() -> None:
             for ground in ("paper", "panel"):
                 dim, bright = sorted((_luminance(theme[name]), _luminance(theme[ground])))
                 assert (bright + 0.05) / (dim + 0.05) >= 4.5, (name, ground, theme)
+
+
+def test_the_items_name_the_commands_that_find_their_cause() -> None:
+    record = make_record()
+    page = words(render_html(record))
+    assert f"harness failures {record.run_id}" in page
+    assert f"harness blame {record.run_id}" in page

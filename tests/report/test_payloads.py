@@ -46,7 +46,9 @@ def do(page: Page, name: str, argument: object = None) -> Any:
 def changed(page: Page, render: Callable[[str], str]) -> list[str]:
     """Names of the payloads with which a page has other elements than with a plain word."""
     pages = [render(text) for text in ("plain", *payloads.TEXTS.values())]
-    for own in re.findall(r"<style>.*?</style>|<script>.*?</script>", pages[0], re.DOTALL):
+    for own in re.findall(
+        r"<style>.*?</style>|<script type=.module.>.*?</script>", pages[0], re.DOTALL
+    ):
         pages = [each.replace(own, "") for each in pages]
     places = do(page, "changed", pages)
     return [list(payloads.TEXTS)[place - 1] for place in places]

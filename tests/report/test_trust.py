@@ -169,12 +169,18 @@ def test_the_page_has_all_of_it_and_an_old_record_none() -> None:
         "16 of 16 items sent as users send them",
         "no score for pocket-judge",
         "Who was asked, and who settled the scores",
-        "How fine the scale is",
+        "How small a drop these items can rule out",
     ):
         assert each in page
+    assert "harness gate --aa RECIPE" not in page
     old = words(render_html(make_record()))
     assert "118 of 120 answers" in old
-    for title in ("Served as it was trained", "Is the judge fit?", "How fine the scale is"):
+    assert "not measured: harness gate --aa RECIPE" in old
+    for title in (
+        "Served as it was trained",
+        "Is the judge fit?",
+        "How small a drop these items can rule out",
+    ):
         assert title not in old
     nothing = words(render_html(make_uncompared_record()))
     assert "Nothing is known of probe or judge" in nothing

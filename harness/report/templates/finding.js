@@ -1,7 +1,7 @@
 // Which items are asked for, and in which order. Knows the controls, not how an item looks.
 
 // Milliseconds after which a search lets the page breathe.
-const SLICE_MS = 24;
+const SLICE_MS = 40;
 const MOST_LIT = 2000;
 
 const lowered = new Array(texts.length);
@@ -51,11 +51,13 @@ function isIn(word, place) {
   return word.seen[place] === PRESENT;
 }
 
-// Lower case takes longest the first time, so it is made while the reader still types.
-function warm(place = 0) {
+// What takes longest in a first search, made before the first letter is typed.
+function warm(at = 0) {
   const until = performance.now() + SLICE_MS;
-  for (; place < texts.length && performance.now() < until; place++) lowered[place] ??= texts[place].toLowerCase();
-  if (place < texts.length) setTimeout(warm, 0, place);
+  for (; at < items.length && performance.now() < until; at++) {
+    for (const place of placesOf(items[at])) lowered[place] ??= texts[place].toLowerCase();
+  }
+  if (at < items.length) setTimeout(warm, 0, at);
 }
 
 function mentions(item, words) {
@@ -67,7 +69,7 @@ function mentions(item, words) {
 const damage = (item) => item.difference ?? Infinity;
 const isPartial = (item) => (item.flips.includes("unscored") ? 1 : 0);
 const written = (item, side) => (answerOf(item, side).samples ?? []).reduce((sum, each) => sum + texts[each.text].length, 0);
-const growth = (item) => written(item, "candidate") - written(item, "baseline");
+const growth = (item) => (item.growth ??= written(item, "candidate") - written(item, "baseline"));
 const before = (item) => scoreOf(item, "baseline") ?? 0;
 const ORDERS = {
   damage: (a, b) => damage(a) - damage(b) || isPartial(a) - isPartial(b) || before(b) - before(a),

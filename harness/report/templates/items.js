@@ -3,6 +3,8 @@
 // Rows at first, so that the rest of the page is not far; then as many again, up to MOST_MORE.
 const FIRST = 25;
 const MOST_MORE = 100;
+// Rows a frame: what a control did shows before a slow machine has drawn them all.
+const AT_ONCE = 10;
 // Tags with a choice of their own, and values of one.
 const MOST_TAGS = 3;
 const MOST_VALUES = 24;
@@ -45,10 +47,11 @@ function page() {
 
 function draw() {
   const start = list.childElementCount, mine = listed;
-  list.append(...listed.slice(start, Math.min(due, start + FIRST)).map(row));
+  list.append(...listed.slice(start, Math.min(due, start + AT_ONCE)).map(row));
   light();
-  if (list.childElementCount < due) setTimeout(() => { if (mine === listed) draw(); });
+  if (list.childElementCount < due) afterFrame(() => { if (mine === listed) draw(); });
 }
+const afterFrame = (then) => requestAnimationFrame(() => setTimeout(then));
 
 function row(item) {
   const [flip] = item.flips, isMeasured = item.difference != null && !isPartial(item);
@@ -85,7 +88,7 @@ const summaries = () => [...list.querySelectorAll(".case > summary")];
 const current = () => document.activeElement?.closest?.(".case")?.querySelector("summary");
 
 function move(by) {
-  if (by > 0 && current()?.closest("li") === list.lastElementChild) page();
+  if (by > 0 && current()?.closest("li") === list.lastElementChild) list.childElementCount < due ? draw() : page();
   const all = summaries(), at = all.indexOf(current());
   all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))]?.focus();
 }
@@ -99,7 +102,8 @@ function reset() {
 function write(isStep) {
   const params = new URLSearchParams();
   for (const element of form.elements) {
-    if (element.name && element.value && element.value !== "damage") params.set(element.name, element.value);
+    const isDefault = !element.value || (element === control("sort") && element.value === "damage");
+    if (element.name && !isDefault) params.set(element.name, element.value);
   }
   if (view.flip.size) params.set("flip", [...view.flip].join(","));
   if (view.item) params.set("item", view.item);
@@ -123,27 +127,33 @@ function read(isFirst) {
   }
   view.item = params.get("item") ?? "";
   find((found, counts) => {
+    if (view.item) {
+      go(found, counts);
+      return;
+    }
     show(found, counts);
-    if (view.item) go(found);
-    else if (params.size) one("items").scrollIntoView();
+    if (params.size) one("items").scrollIntoView();
     else if (isFirst && list.firstChild) unfold(list.querySelector("details"));
   });
 }
 
 // To the item that the fragment names: past filters that hide it, and to the top if it is far down.
-function go(found) {
+function go(found, counts) {
   const item = items.find((each) => each.id === view.item);
   if (!item) {
+    show(found, counts);
     say("The link's item is not in this round.");
+    one("items").scrollIntoView();
     return;
   }
-  if (!found.includes(item)) {
+  const at = found.indexOf(item);
+  if (at < 0) {
     reset();
     view.item = item.id;
-    find((all, counts) => { show(all, counts); go(all); });
+    find(go);
     return;
   }
-  if (found.indexOf(item) >= FIRST) begin([item, ...found.filter((each) => each !== item)]);
+  show(at < AT_ONCE ? found : [item, ...found.filter((each) => each !== item)], counts);
   const details = [...list.querySelectorAll(".case")].find((each) => itemOf.get(each) === item);
   unfold(details);
   details.firstChild.focus({ preventScroll: true });
@@ -152,7 +162,7 @@ function go(found) {
 
 function shortcut(event) {
   const { key, target } = event, isHere = target === document.body || one("explorer").contains(target);
-  if (!isHere || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!isHere || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
   const inList = list.contains(target), inSearch = target === control("q");
   if (key === "Escape") { reset(); changed(true); }
   else if (key === "ArrowDown" && (inList || inSearch)) move(1);
@@ -221,7 +231,7 @@ for (const entry of one("flips").children) {
 form.addEventListener("submit", (event) => event.preventDefault());
 one("clear").addEventListener("click", () => { reset(); changed(true); });
 form.addEventListener("input", (event) => changed(event.target !== control("q")));
-control("q").addEventListener("focus", () => warm(), { once: true });
+control("q").addEventListener("focus", () => afterFrame(warm), { once: true });
 more.addEventListener("click", () => {
   const next = list.childElementCount;
   page();
@@ -242,6 +252,11 @@ list.addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", shortcut);
 addEventListener("hashchange", () => read(false));
+// A link to the view that is there already changes no fragment, and still leads to it.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (link?.hash.includes("=") && link.href === location.href && !list.contains(link)) read(false);
+});
 
 one("bare").remove();
 form.hidden = one("keys").hidden = false;

@@ -113,7 +113,7 @@ function marked(place, held, mode) {
   box.dir = "auto";
   if (!text) box.append(make("span", "cut", "empty answer"));
   if (data.cut[place]) box.append(cutNote(place));
-  return parts ? [box] : [box, make("p", "cut", "too different for marks")];
+  return parts ? [box] : [box, make("p", "cut", "too long or too different for marks")];
 }
 
 function why(side, sample) {

@@ -1,4 +1,3 @@
-"use strict";
 // Which words differ between two texts: the shortest edit script over tokens, as in Myers, "An O(ND)
 // Difference Algorithm and Its Variations" (1986). Knows nothing of the page.
 

@@ -20,10 +20,20 @@ _TYPED = str.maketrans(
         **dict.fromkeys("‘’‚′", "'"),
         **dict.fromkeys("“”„″", '"'),
         **dict.fromkeys("‐‑–—−", "-"),
-        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad"),
+        **dict.fromkeys(
+            chr(code)
+            for first, last in (
+                (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+                (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F),
+                (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0),
+                (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+            )
+            for code in range(first, last + 1)
+        ),
     }
-)
-"""Characters that word processors put in place of typed ones; the invisible ones go."""
+)  # fmt: skip
+"""Characters that word processors put in place of typed ones; the invisible ones go: Unicode's
+Default_Ignorable_Code_Point (DerivedCoreProperties.txt)."""
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3040-\u30ff\u31f0-\u31ff"  # kana

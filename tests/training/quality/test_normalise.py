@@ -18,6 +18,13 @@ def test_form_case_space_quotes_and_invisible_characters_do_not_matter() -> None
     assert normalise("  It’s\u200b “ＦＩＮＥ”\n—\tnow ") == 'it\'s "fine" - now'
 
 
+@pytest.mark.parametrize(
+    "invisible", [*"\u200b\u00ad\ufeff\u202e\u2066\ufe0f\u034f\u3164\U000e0041"]
+)
+def test_no_invisible_character_tells_words_apart(invisible: str) -> None:
+    assert normalise(f"n{invisible}ever mind{invisible}") == "never mind"
+
+
 def test_plain_text_takes_the_same_way_as_all_other() -> None:
     assert normalise("A\tB  c") == normalise("A\tB\u00a0c") == "a b c"
 
