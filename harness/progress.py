@@ -302,7 +302,7 @@ def _line(stage: _Stage, now: float, width: int, is_ascii: bool) -> Text:
         n_full = min(n_bar, n_bar * stage.completed // stage.total)
         line.append("  ").append(full * n_full, "magenta").append(empty * (n_bar - n_full), "dim")
         room -= n_bar + 2
-    for more in (took if left else "", speed):
+    for more in (speed, f"{took} so far" if left else ""):
         if more and room - cell_len(detail) - 2 >= cell_len(more) + 2:
             told.append(more)
             room -= cell_len(more) + 2

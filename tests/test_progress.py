@@ -68,7 +68,7 @@ class TestLine:
         screen.reporter.advance(420)
         screen.reporter.count(3, "unscored")
         line = screen.drawn()
-        assert re.search(r"judge +━+─+ +420/840 answers  10 s left  10 s  42/s", line)
+        assert re.search(r"judge +━+─+ +420/840 answers  10 s left  42/s", line)
         assert line.endswith("look 1 of 4, 322 tokens, 3 unscored")
 
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
@@ -119,7 +119,7 @@ class TestSpeed:
         screen.reporter.advance(900)
         screen.clock.now += 10
         screen.reporter.advance(20)
-        assert "920/1,000 answers  40 s left  10 s  2.0/s  900 from cache" in screen.drawn()
+        assert "920/1,000 answers  40 s left  2.0/s  10 s so far  900 from cache" in screen.drawn()
 
     def test_what_was_before_the_first_event_is_no_speed(self) -> None:
         """A training that is resumed begins at a step, after minutes of loading."""

@@ -102,7 +102,8 @@ def _about(question: _Question) -> dict[str, Any]:
 
 
 def _measure(question: _Question, kept: Kept, store: Store, reporter: Reporter) -> None:
-    """The rows' passes through the model. Raises EnvironmentFault where the GPU is too small."""
+    """The rows' passes through the model. Raises EnvironmentFault where the memory is too
+    small."""
     job = question.rows.job.read() or {}
     base_dir = Path(job["base_dir"])
     reporter.stage("load")
@@ -116,13 +117,19 @@ def _measure(question: _Question, kept: Kept, store: Store, reporter: Reporter) 
         passes = Passes(job, question.point, question.rows, kept, reporter)
         reporter.done(f"{question.manifest.base.model}, LoRA of {question.point.name}")
         passes.measure(queries)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
             raise
         raise EnvironmentFault(
-            f"the GPU has too little memory: {error}",
-            hint="stop what else runs on it; the same command goes on where it was",
+            f"too little memory: {error}",
+            hint="stop what else takes it; the same command goes on where it was",
         ) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of a GPU torch has a class of its own, of this machine's memory only words."""
+    is_named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return is_named or "allocate memory" in str(error)
 
 
 def _queries(question: _Question, base_dir: Path, store: Store) -> list[Predicted]:

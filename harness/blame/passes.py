@@ -115,12 +115,13 @@ class Passes:
 
     def _batches(self, places: Sequence[int]) -> list[list[int]]:
         """Rows of like length together; the order is always the same."""
-        most = max(1, min(_MOST_ROWS, MOST_BYTES // (4 * self._gradients.n_parameters)))
+        n_gradients = 1 + self._rows.has_pairs
+        most = min(_MOST_ROWS, MOST_BYTES // (4 * self._gradients.n_parameters)) // n_gradients
         most_tokens = min(_MOST_TOKENS, _MOST_LOGITS // self._gradients.n_words)
         lengths = self._rows.lengths
         batches: list[list[int]] = []
         for place in sorted(places, key=lambda place: (lengths[place], place)):
-            full = not batches or len(batches[-1]) == most
+            full = not batches or len(batches[-1]) >= most
             if full or (len(batches[-1]) + 1) * lengths[place] > most_tokens:
                 batches.append([])
             batches[-1].append(place)

@@ -128,6 +128,9 @@ def _about(blame: Blame) -> str:
 
 
 def _table(rows: Sequence[ToldRow]) -> Table:
+    """The turn stands beside a row's file and line where not all are first turns."""
+    first = " turn 1"
+    is_plain = all(row.source.endswith(first) for row in rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for title in ("#", "× mean", "loss"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -138,7 +141,10 @@ def _table(rows: Sequence[ToldRow]) -> Table:
             Text(str(row.rank), style="bold"),
             Text(number(row.relative, 1)),
             Text(number(row.loss)),
-            Text(one_line(row.source, _SHOWN), style="cyan"),
+            Text(
+                one_line(row.source.removesuffix(first) if is_plain else row.source, _SHOWN),
+                style="cyan",
+            ),
             Text(one_line(row.prompt, _SHOWN)),
             Text(one_line(row.answer, _SHOWN)),
         )

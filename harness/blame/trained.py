@@ -42,7 +42,8 @@ class TrainedRows(Sequence[TrainedRow]):
         self.digest = digest
         """SHA-256 of the file of rows."""
         self.lengths = array("q")
-        """Tokens of each row, both answers of a pair."""
+        """Tokens that each row takes in a batch: of a pair twice its longer side."""
+        self.has_pairs = False
         self._decode, self._stop_ids = decode, frozenset(stop_ids)
         self._starts = array("q")
         self._n_head, self._n_tail = self._scan()
@@ -86,8 +87,12 @@ class TrainedRows(Sequence[TrainedRow]):
             for data in file:
                 row = jsonio.parse_bytes(data)
                 self._starts.append(at)
-                self.lengths.append(len(row["input_ids"]) + len(row.get("rejected", ())))
                 prompt: Ids = row["input_ids"][: row["n_prompt"]]
+                n_tokens = len(row["input_ids"])
+                if rejected := row.get("rejected"):
+                    self.has_pairs = True
+                    n_tokens = 2 * max(n_tokens, len(prompt) + len(rejected))
+                self.lengths.append(n_tokens)
                 head = prompt if head is None else _shared(head, prompt)
                 tail = _shared(tail, prompt[::-1]) if at else prompt[::-1]
                 at += len(data)

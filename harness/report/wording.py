@@ -92,13 +92,19 @@ def neutral(text: str) -> str:
     # Printable: no such category, and no space but " ".
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return "".join(map(_neutral_character, text))
+    return text.translate(_NEUTRAL)
 
 
-def _neutral_character(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _HIDDEN:
-        return character
-    return f"⟨U+{ord(character):04X}⟩"
+class _Neutral(dict[int, str]):
+    """Code point → what is printed for it; each is looked up once."""
+
+    def __missing__(self, code: int) -> str:
+        is_shown = chr(code) in "\n\t" or unicodedata.category(chr(code)) not in _HIDDEN
+        self[code] = chr(code) if is_shown else f"⟨U+{code:04X}⟩"
+        return self[code]
+
+
+_NEUTRAL: Final = _Neutral()
 
 
 def neutral_json(value: Any, indent: int | None = None) -> str:
@@ -110,7 +116,7 @@ def neutral_json(value: Any, indent: int | None = None) -> str:
 
 
 def _escaped_character(character: str) -> str:
-    if _neutral_character(character) == character:
+    if _NEUTRAL[ord(character)] == character:
         return character
     return json.dumps(character)[1:-1]
 

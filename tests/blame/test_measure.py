@@ -32,6 +32,7 @@ from harness.progress import Reporter
 from harness.store import Store
 from harness.training.job import JobDir
 from harness.types import Message
+from tests.blame import build
 from tests.blame.conftest import N_ROWS, Home
 from tests.blame.faults import answer, plant, question
 
@@ -259,21 +260,34 @@ def test_a_base_that_is_gone_is_named(home: Home) -> None:
         found(home.run_dir, home.store)
 
 
-@pytest.mark.parametrize("broken", ["memory", "numbers"])
+@pytest.mark.parametrize("broken", ["GPU", "machine", "numbers"])
 def test_what_a_machine_cannot_do_is_said(
     home: Home, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     shutil.rmtree(home.store.home / "blame", ignore_errors=True)
 
     def fails(*_: object) -> tuple[torch.Tensor, torch.Tensor]:
-        if broken == "memory":
+        if broken == "GPU":
             raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+        if broken == "machine":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
         return torch.full((1, 9), torch.nan), torch.ones(1)
 
     monkeypatch.setattr(passes, "rows_gradients", fails)
-    with pytest.raises(EnvironmentFault, match=r"too little memory: tried|not finite"):
+    with pytest.raises(EnvironmentFault, match=r"too little memory: (tried|Default)|not finite"):
         found(home.run_dir, home.store)
     assert not list(home.store.home.rglob("scale.npy"))
+
+
+def test_both_answers_of_a_pair_are_in_the_same_batch(made: Home, tmp_path: Path) -> None:
+    """So a batch holds half as many, each as long as two."""
+    asked, store = [{"role": "user", "content": "Two words?"}], Store(tmp_path / "home")
+    pairs = [{"prompt": asked, "chosen": "Yes.", "rejected": "No, " * n} for n in range(1, 9)]
+    rows = read_trained(store, build.version(store, tmp_path, pairs, 0, train={"objective": "dpo"}))
+    assert rows.has_pairs
+    line = rows.line(7)
+    assert rows.lengths[7] == 2 * (line["n_prompt"] + len(line["rejected"]))
+    assert not read_trained(made.store, made.candidate).has_pairs
 
 
 def test_an_answer_whose_gradient_is_no_number_is_said(
