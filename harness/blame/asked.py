@@ -33,7 +33,7 @@ class Wrong(NamedTuple):
 def regressed(record: RoundRecord) -> list[Wrong]:
     """Items on which both sides have a score and the candidate's is lower: the worst first, at
     most `MOST_ITEMS`. Raises HarnessError where nothing was compared."""
-    comparison = _compared(record)
+    comparison = compared(record)
     items = {item.id: item for item in record.items}
     answers = _worst_answers(record, comparison.candidate)
     lower = [
@@ -52,7 +52,7 @@ def require_regressed(record: RoundRecord) -> list[Wrong]:
     """`regressed`, or NothingRegressed."""
     found = regressed(record)
     if not found:
-        comparison = _compared(record)
+        comparison = compared(record)
         raise NothingRegressed(
             f"{record.run_id}: {comparison.candidate} answered none of the "
             f"{len(comparison.pairs)} items that were judged worse than {comparison.baseline}: "
@@ -108,7 +108,8 @@ def _first(manifest: Manifest) -> int:
     return manifest.contract.stop_ids[0]
 
 
-def _compared(record: RoundRecord) -> Comparison:
+def compared(record: RoundRecord) -> Comparison:
+    """Raises HarnessError where the run came to no scores."""
     if record.comparison is None:
         raise HarnessError(
             f"{record.run_id}: its evidence failed before anything was compared",
@@ -139,7 +140,7 @@ def _worst_answers(record: RoundRecord, candidate: str) -> dict[str, Generation]
 
 
 def _in_slice(record: RoundRecord, name: str, wrong: Iterable[Wrong]) -> set[str]:
-    comparison = _compared(record)
+    comparison = compared(record)
     names = [each.name for each in comparison.slices]
     if name not in names:
         raise HarnessError(
@@ -157,7 +158,7 @@ def _in_slice(record: RoundRecord, name: str, wrong: Iterable[Wrong]) -> set[str
 
 def _not_asked(record: RoundRecord, item_id: str, ids: Sequence[str]) -> HarnessError:
     """Why an item is none of those that can be asked about."""
-    pairs = {pair.item_id: pair for pair in _compared(record).pairs}
+    pairs = {pair.item_id: pair for pair in compared(record).pairs}
     known = [item.id for item in record.items]
     if item_id not in known:
         return HarnessError(

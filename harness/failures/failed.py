@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from harness.blame.asked import compared
 from harness.errors import HarnessError, nearest
 from harness.failures.similar import Texts
 from harness.report.record import RoundRecord
-from harness.types import Comparison, Item, Pair
+from harness.types import Item, Pair
 
 N_WORDS: Final = 4
 """Telling words of a group; too few to give a line of an item away."""
@@ -54,16 +55,6 @@ class Cluster(NamedTuple):
     @property
     def lost(self) -> float:
         return sum(each.lost for each in self.members)
-
-
-def compared(record: RoundRecord) -> Comparison:
-    """Raises HarnessError where the run came to no scores."""
-    if record.comparison is None:
-        raise HarnessError(
-            f"{record.run_id}: its evidence failed before anything was compared",
-            hint="mend what its report names, then run the round again",
-        )
-    return record.comparison
 
 
 def failed_items(record: RoundRecord, slice_: str | None = None) -> list[Failed]:

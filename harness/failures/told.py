@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from harness.blame.asked import compared
 from harness.failures.causes import BlamedRow, Causes, NearRow
-from harness.failures.failed import Cluster, Failed, asked, compared
+from harness.failures.failed import Cluster, Failed, asked
 from harness.report.record import RoundRecord
 from harness.report.wording import one_line, plural, score
 from harness.types import Document, Generation, Record, Verdict
